@@ -1,0 +1,90 @@
+"""Every field of a run's config, once. The headline configs are this plus what differs.
+
+Set any field by a flag: ``--config.learning_rate=3e-4 --config.optimizer.name=adamw``.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The defaults; ``configs/<model>.py`` say which model they train."""
+    config = ConfigDict()
+    config.seed = 0
+    # Films per step over all devices together; must divide by their number.
+    config.batch_size = 32
+    # Peak of the schedule.
+    config.learning_rate = 1e-3
+    # Passes over the training films at most; early stopping may end the run before.
+    config.num_epochs = 25
+
+    config.data = ConfigDict()
+    # Folder of shards written by data_prep/convert.py. Required.
+    config.data.dir = ''
+
+    # Random changes of the training pictures; boxes move with the pixels.
+    config.augment = ConfigDict()
+    # Mirror left and right with probability one half.
+    config.augment.flip = True
+    # Zoom by a factor from [1 - scale, 1 + scale].
+    config.augment.scale = 0.1
+    # Move by up to this share of the picture's side, in both directions.
+    config.augment.shift = 0.05
+    # Add a value from [-brightness, brightness], grey values being in [0, 1].
+    config.augment.brightness = 0.1
+    # Multiply the distance from the mean by a factor from [1 - contrast, 1 + contrast].
+    config.augment.contrast = 0.2
+
+    config.model = ConfigDict()
+    # A name of pneumo_jax.models.BACKBONES.
+    config.model.name = 'resnet18'
+    # Multiplies the number of channels everywhere.
+    config.model.width = 1.0
+    config.model.in_channels = 1
+    # Rate of dropout before the film head's dense layer.
+    config.model.dropout = 0.2
+    # Width of the mask head.
+    config.model.mask_channels = 64
+    # Of the activations: float32, or bfloat16 on accelerators. Parameters and losses are float32.
+    config.model.dtype = 'float32'
+
+    config.loss = ConfigDict()
+    # Of the film head, a name of pneumo_jax.losses.FILM_LOSSES, and its weight in the sum.
+    config.loss.film = 'bce'
+    config.loss.film_weight = 1.0
+    # Weights of the mask head's losses, names of pneumo_jax.losses.MASK_LOSSES.
+    config.loss.mask = ConfigDict({'bce': 0.5, 'soft_iou': 0.5, 'dice': 0.0})
+
+    config.optimizer = ConfigDict()
+    # A name of pneumo_jax.optimizer.OPTIMIZERS.
+    config.optimizer.name = 'adamw'
+    # Decoupled from the gradient in adamw and lion, an L2 penalty in the others; never on biases
+    # and normalisations.
+    config.optimizer.weight_decay = 1e-4
+    # Gradients of a larger global norm are scaled down to it; 0 switches that off.
+    config.optimizer.clip_norm = 1.0
+
+    config.schedule = ConfigDict()
+    # A name of pneumo_jax.optimizer.SCHEDULES.
+    config.schedule.name = 'cosine'
+    # Linear rise from zero before it.
+    config.schedule.warmup_epochs = 1.0
+
+    config.early_stopping = ConfigDict()
+    # A validation figure: loss, film_loss, mask_loss, auroc, auprc, challenge_map, mask_iou.
+    config.early_stopping.metric = 'auroc'
+    # max: more is better; min: less is.
+    config.early_stopping.mode = 'max'
+    # Epochs without improvement before the run stops.
+    config.early_stopping.patience = 8
+    # A smaller gain is no improvement.
+    config.early_stopping.min_delta = 0.0
+
+    config.eval = ConfigDict()
+    # Films per step in validation, evaluation and prediction.
+    config.eval.batch_size = 64
+    # A mask cell counts as opacity at this probability (the seed project's rule).
+    config.eval.mask_threshold = 0.5
+    # Components of a smaller share of the picture are no boxes. The smallest box in RSNA's table
+    # covers about 0.2 % of its film.
+    config.eval.min_box_area = 0.002
+    return config

@@ -1,0 +1,1 @@
+"""From a download (DICOM films and tables) to TFRecord shards."""

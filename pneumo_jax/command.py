@@ -1,0 +1,55 @@
+"""What every command does around its own work: messages on stderr, errors in one line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+from absl import app
+
+from pneumo_jax.errors import InputError
+
+__all__ = ['EXIT_INPUT_ERROR', 'refuse_arguments', 'run', 'say']
+
+EXIT_INPUT_ERROR = 2
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Runs a command's ``main(argv)`` under absl; its return value is the exit code.
+
+    This package's messages go to stderr as plain lines; those of libraries only from a warning
+    upward, since Orbax alone writes dozens of lines a checkpoint.
+    """
+
+    def guarded(argv):
+        _set_up_messages()
+        try:
+            return main(argv)
+        except InputError as error:
+            logging.getLogger('pneumo_jax').error('ERROR: %s', error)
+            return EXIT_INPUT_ERROR
+
+    app.run(guarded)
+
+
+def refuse_arguments(argv: list[str]) -> None:
+    """For commands with flags alone: a forgotten ``--`` must not be ignored."""
+    if len(argv) > 1:
+        raise InputError(f'unknown arguments {argv[1:]}: flags are written --name=value')
+
+
+def say(text: str) -> None:
+    """Writes a command's result to stdout; messages about its progress go to a logger."""
+    sys.stdout.write(f'{text}\n')
+
+
+def _set_up_messages() -> None:
+    logging.getLogger().setLevel(logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter('%(message)s'))
+    for name in ('pneumo_jax', 'data_prep', '__main__'):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers = [handler]
+        logger.propagate = False

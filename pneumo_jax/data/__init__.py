@@ -1,0 +1,1 @@
+"""From files to batches: DICOM, TFRecord shards, the record schema, input pipeline."""

@@ -1,0 +1,120 @@
+"""From shards to batches of NumPy arrays.
+
+A batch is a dict: ``image`` uint8 [B,S,S,1], ``label`` int32 [B], ``class_id`` int32 [B],
+``boxes`` float32 [B,8,4] in film pixels, ``num_boxes`` int32 [B], ``film_size`` int32 [B,2]
+(height, width), ``mask`` bool [B] (True = a real row).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from pneumo_jax.data.example import decode_example
+from pneumo_jax.data.tfrecord import ShardedRecords
+from pneumo_jax.errors import InputError
+
+__all__ = ['FilmSplit', 'eval_batches', 'prefetch', 'to_batch', 'train_batches']
+
+
+class FilmSplit:
+    """The films of one split, by index.
+
+    Args:
+        data_dir: folder written by ``data_prep/convert.py``.
+        split: ``train``, ``validation`` or ``test``.
+
+    Raises:
+        InputError: if the folder is not a whole conversion, or the split is empty.
+    """
+
+    def __init__(self, data_dir, split: str):
+        self._records = ShardedRecords(data_dir, split)
+        self.name = split
+        if len(self._records) == 0:
+            raise InputError(f'split {split!r} of {data_dir} is empty: convert more films')
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict:
+        """One record as ``data.example`` describes it."""
+        return decode_example(self._records[index])
+
+
+def train_batches(
+    split: FilmSplit, *, batch_size: int, seed: int, steps: Iterable[int]
+) -> Iterator[dict]:
+    """Shuffled batches for the given steps; a batch depends on ``seed`` and its step alone.
+
+    The epochs' permutations follow each other without a seam: a batch may hold the last films of
+    one epoch and the first of the next, so every film is seen once an epoch and no row is padded.
+    A resumed run gets the same batches by asking for the remaining steps.
+
+    Raises:
+        InputError: if a batch is larger than the split.
+    """
+    if batch_size > len(split):
+        raise InputError(
+            f'config.batch_size={batch_size} is larger than the {len(split)} films of split '
+            f'{split.name!r}; try --config.batch_size={len(split)} or less'
+        )
+    return prefetch(_train_batches(split, batch_size, seed, steps))
+
+
+def _train_batches(split, batch_size, seed, steps):
+    epoch, order = -1, None
+    for step in steps:
+        rows = []
+        for index in range(step * batch_size, (step + 1) * batch_size):
+            if index // len(split) != epoch:
+                epoch = index // len(split)
+                order = np.random.default_rng((seed, epoch)).permutation(len(split))
+            rows.append(split[order[index % len(split)]])
+        yield to_batch(rows, batch_size)
+
+
+def eval_batches(split: FilmSplit, *, batch_size: int) -> Iterator[tuple[dict, list[dict]]]:
+    """All films in order as (batch, records); the last batch is padded to full size."""
+    return prefetch(_eval_batches(split, batch_size))
+
+
+def _eval_batches(split, batch_size):
+    for start in range(0, len(split), batch_size):
+        records = [split[i] for i in range(start, min(start + batch_size, len(split)))]
+        yield to_batch(records, batch_size), records
+
+
+def to_batch(records: list[dict], batch_size: int) -> dict:
+    """Records stacked to a batch; missing rows repeat the last record, with ``mask`` False."""
+    columns = {
+        'image': [r['image'] for r in records],
+        'label': [np.int32(r['label']) for r in records],
+        'class_id': [np.int32(r['class_id']) for r in records],
+        'boxes': [r['boxes'] for r in records],
+        'num_boxes': [np.int32(r['num_boxes']) for r in records],
+        'film_size': [np.array([r['film_height'], r['film_width']], np.int32) for r in records],
+    }
+    missing = batch_size - len(records)
+    batch = {
+        # Rows like real ones, so that no division by a film size of zero makes a NaN.
+        name: np.stack(rows + rows[-1:] * missing)
+        for name, rows in columns.items()
+    }
+    batch['mask'] = np.arange(batch_size) < len(records)
+    return batch
+
+
+def prefetch(batches: Iterator, ahead: int = 2) -> Iterator:
+    """The same items, made in a thread while earlier ones are in use.
+
+    An error in the thread is raised where its item would have come.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix='batches') as pool:
+        waiting = [pool.submit(next, batches, end) for _ in range(ahead)]
+        while (item := waiting.pop(0).result()) is not end:
+            waiting.append(pool.submit(next, batches, end))
+            yield item

@@ -1,0 +1,237 @@
+"""Evaluates a trained model: ``python -m pneumo_jax.evaluate --workdir=W [--split=test]``.
+
+Prints a table and writes into the workdir ``results.json`` and, film by film, ``films-test.csv``
+(``results-<split>.json`` and ``films-<split>.csv`` for other splits). The thresholds were chosen on
+validation and stand in the checkpoint; nothing is chosen here. Research software, not a medical
+device.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+from absl import flags
+
+from pneumo_jax import command
+from pneumo_jax.data.pipeline import FilmSplit
+from pneumo_jax.data.tfrecord import load_manifest
+from pneumo_jax.metrics import classification, detection, mask
+from pneumo_jax.scoring import FilmScore, Thresholds, mask_columns, score_split
+from pneumo_jax.state import params_sha256
+from pneumo_jax.steps import make_eval_step
+from pneumo_jax.trained import load_trained
+from pneumo_jax.writers import write_json
+
+__all__ = ['evaluate', 'film_figures', 'results']
+
+NOTICE = 'Research software, not a medical device: no figure here supports a clinical decision.'
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
+_SPLIT = flags.DEFINE_enum(
+    'split', 'test', ['train', 'validation', 'test'], 'Split to evaluate on.'
+)
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, "Folder of shards; by default the run's own config.data.dir."
+)
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(workdir, *, split: str = 'test', data_dir=None) -> dict:
+    """Evaluates the best checkpoint of a run; writes and returns the results.
+
+    Args:
+        workdir: folder of the run.
+        split: ``train``, ``validation`` or ``test``.
+        data_dir: folder of shards, or None for the run's own.
+
+    Returns:
+        The content of ``results.json``, described in the README.
+
+    Raises:
+        InputError: for a workdir without a trained model, or shards that are not whole.
+    """
+    trained = load_trained(workdir)
+    data_dir = data_dir or trained.config.data.dir
+    films = score_split(
+        FilmSplit(data_dir, split),
+        eval_step=make_eval_step(graphs=trained.graphs, config=trained.config),
+        state=trained.state,
+        mesh=trained.mesh,
+        config=trained.config,
+    )
+    content = {
+        'notice': NOTICE,
+        'split': split,
+        'protocol': load_manifest(data_dir)['protocol']['sentence'],
+        'data_fingerprint': load_manifest(data_dir)['fingerprint'],
+        'model': trained.config.model.name,
+        'checkpoint': {
+            'epoch': trained.epoch,
+            'step': int(trained.state.step),
+            'params_sha256': params_sha256(trained.state.params),
+        },
+    } | results(films, trained.thresholds)
+    name = 'results.json' if split == 'test' else f'results-{split}.json'
+    write_json(pathlib.Path(workdir) / name, content)
+    return content
+
+
+def results(films: list[FilmScore], thresholds: Thresholds) -> dict:
+    """All figures of scored films; every figure is ``{"value": x}``, None where undefined."""
+    labels = np.array([f.label for f in films])
+    probs = np.array([f.prob for f in films])
+    views = np.array([f.record['view_position'] for f in films])
+    truths = [f.truth for f in films]
+    kept = [thresholds.select(f.boxes, f.box_scores) for f in films]
+    boxes, scores = [b for b, _ in kept], [s for _, s in kept]
+    sums = mask_columns(films)
+    empty = [np.zeros((0, 4), np.float32)] * len(films)
+    known = views != ''
+    return {
+        'num_films': len(films),
+        'num_persons': len({f.record['person_id'] for f in films} - {''}) or None,
+        'prevalence': float(labels.mean()),
+        'label_domains': _counts(f.record['label_domain'] for f in films),
+        'thresholds': {
+            'film': thresholds.film,
+            'box': thresholds.box if math.isfinite(thresholds.box) else None,
+            'chosen_on': 'validation',
+        },
+        'film': _values(film_figures(labels, probs, thresholds.film)),
+        'boxes': _values(
+            {
+                'challenge_map': detection.challenge_map(truths, boxes, scores),
+                'mean_iou': detection.mean_box_iou(truths, boxes, scores),
+                'films_with_boxes': np.mean([len(b) > 0 for b in boxes]),
+                'boxes_per_film': np.mean([len(b) for b in boxes]),
+            }
+        ),
+        'mask': _values(
+            {
+                'pixel_accuracy': mask.pixel_accuracy(sums),
+                'mean_iou': mask.mean_iou(sums),
+                'dice': mask.dice(sums),
+            }
+        ),
+        'baselines': _values(
+            {
+                'all_negative_accuracy': np.mean(labels == 0),
+                'view_alone_auroc': classification.auroc(labels[known], views[known] == 'AP')
+                if known.any()
+                else math.nan,
+                'all_background_pixel_accuracy': mask.background_pixel_accuracy(sums),
+                'no_box_challenge_map': detection.challenge_map(
+                    truths, empty, [np.zeros(0)] * len(films)
+                ),
+            }
+        ),
+        'strata': {
+            'view_position': {
+                view: {'num_films': int(np.sum(views == view))}
+                | {'prevalence': float(labels[views == view].mean())}
+                | _values(
+                    film_figures(labels[views == view], probs[views == view], thresholds.film)
+                )
+                for view in ('AP', 'PA')
+                if np.any(views == view)
+            }
+        },
+    }
+
+
+def film_figures(labels: np.ndarray, probs: np.ndarray, threshold: float) -> dict[str, float]:
+    """Figures of the film-level answer; NaN where undefined.
+
+    Args:
+        labels: 0 or 1 [N].
+        probs: probabilities [N].
+        threshold: a film is called positive from here on.
+    """
+    confusion = classification.confusion(labels, probs >= threshold)
+    return {
+        'auroc': classification.auroc(labels, probs),
+        'auprc': classification.auprc(labels, probs),
+        'accuracy': confusion.accuracy,
+        'balanced_accuracy': confusion.balanced_accuracy,
+        'sensitivity': confusion.sensitivity,
+        'specificity': confusion.specificity,
+        'ppv': confusion.ppv,
+        'npv': confusion.npv,
+        'f1': confusion.f1,
+        'true_positives': confusion.tp,
+        'false_positives': confusion.fp,
+        'false_negatives': confusion.fn,
+        'true_negatives': confusion.tn,
+    }
+
+
+def table(content: dict) -> str:
+    """The results as text, a figure a line with the baseline beside it."""
+    baselines = {
+        ('film', 'accuracy'): 'all_negative_accuracy',
+        ('film', 'auroc'): 'view_alone_auroc',
+        ('mask', 'pixel_accuracy'): 'all_background_pixel_accuracy',
+        ('boxes', 'challenge_map'): 'no_box_challenge_map',
+    }
+    lines = [
+        f'{content["model"]}, epoch {content["checkpoint"]["epoch"]}, split {content["split"]}: '
+        f'{content["num_films"]} films, prevalence {content["prevalence"]:.1%}',
+        f'protocol: {content["protocol"]}',
+        f'thresholds, chosen on validation: film {_text(content["thresholds"]["film"])}, '
+        f'box {_text(content["thresholds"]["box"])}',
+        '',
+        f'{"figure":<24}{"value":>9}   trivial baseline',
+    ]
+    for group in ('film', 'boxes', 'mask'):
+        lines.append(group)
+        for name, figure in content[group].items():
+            line = f'  {name:<22}{_text(figure["value"]):>9}'
+            if (baseline := baselines.get((group, name))) is not None:
+                value = content['baselines'][baseline]['value']
+                line += f'   {_text(value)} ({baseline.replace("_", " ")})'
+            lines.append(line)
+    for view, stratum in content['strata']['view_position'].items():
+        lines.append(
+            f'{view} films: {stratum["num_films"]}, prevalence {stratum["prevalence"]:.1%}, '
+            f'AUROC {_text(stratum["auroc"]["value"])}'
+        )
+    return '\n'.join([*lines, '', content['notice']])
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates and prints."""
+    command.refuse_arguments(argv)
+    content = evaluate(_WORKDIR.value, split=_SPLIT.value, data_dir=_DATA_DIR.value)
+    command.say(table(content))
+
+
+def _values(figures: Mapping[str, float]) -> dict:
+    """Figures as JSON objects; counts stay integers, NaN becomes None."""
+    return {name: {'value': _plain(value)} for name, value in figures.items()}
+
+
+def _plain(value):
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    return float(value) if math.isfinite(value) else None
+
+
+def _counts(values) -> dict[str, int]:
+    names, counts = np.unique(list(values), return_counts=True)
+    return {str(n): int(c) for n, c in zip(names, counts, strict=True)}
+
+
+def _text(value) -> str:
+    if value is None:
+        return 'undefined'
+    return str(value) if isinstance(value, int) else f'{value:.4f}'
+
+
+if __name__ == '__main__':
+    flags.mark_flag_as_required('workdir')
+    command.run(main)

@@ -1,0 +1,64 @@
+"""Losses, one value per film; the training step takes their weighted mean.
+
+Logits and targets are float32. ``FILM_LOSSES`` take logits [B] and labels [B]; ``MASK_LOSSES`` take
+logits [B,m,m,1] and targets [B,m,m,1] in [0, 1], the share of a cell that boxes cover.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+__all__ = ['FILM_LOSSES', 'MASK_LOSSES', 'film_losses']
+
+
+def film_losses(outputs: dict, *, labels, mask_target, config) -> dict:
+    """All losses of a batch.
+
+    Args:
+        outputs: of ``FilmModel``: ``film_logits`` [B], ``mask_logits`` [B,m,m,1].
+        labels: [B], 1 for a lung opacity.
+        mask_target: float32 [B,m,m,1], share of each cell inside boxes.
+        config: section ``loss`` of a run's config.
+
+    Returns:
+        ``loss`` (the weighted sum), ``film_loss`` and ``mask_loss``, float32 [B] each.
+    """
+    film = FILM_LOSSES[config.film](outputs['film_logits'], labels.astype(jnp.float32))
+    mask = sum(
+        weight * MASK_LOSSES[name](outputs['mask_logits'], mask_target)
+        for name, weight in config.mask.items()
+        if weight
+    )
+    return {'loss': config.film_weight * film + mask, 'film_loss': film, 'mask_loss': mask}
+
+
+def _film_focal(logits, labels):
+    """Lin et al. 2017, arXiv:1708.02002, with the paper's alpha 0.25 and gamma 2."""
+    return optax.losses.sigmoid_focal_loss(logits, labels, alpha=0.25, gamma=2.0)
+
+
+def _mask_bce(logits, target):
+    return optax.losses.sigmoid_binary_cross_entropy(logits, target).mean(axis=(1, 2, 3))
+
+
+def _mask_soft_iou(logits, target):
+    """1 - (intersection + 1) / (union + 1) of probabilities: the seed project's, film by film."""
+    probs = jax.nn.sigmoid(logits)
+    intersection = _sum(probs * target)
+    return 1 - (intersection + 1) / (_sum(probs) + _sum(target) - intersection + 1)
+
+
+def _mask_dice(logits, target):
+    """1 - Dice of probabilities, smoothed by one cell: Milletari et al. 2016, arXiv:1606.04797."""
+    probs = jax.nn.sigmoid(logits)
+    return 1 - (2 * _sum(probs * target) + 1) / (_sum(probs) + _sum(target) + 1)
+
+
+def _sum(x):
+    return x.sum(axis=(1, 2, 3))
+
+
+FILM_LOSSES = {'bce': optax.losses.sigmoid_binary_cross_entropy, 'focal': _film_focal}
+MASK_LOSSES = {'bce': _mask_bce, 'soft_iou': _mask_soft_iou, 'dice': _mask_dice}

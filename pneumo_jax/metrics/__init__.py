@@ -1,0 +1,1 @@
+"""Figures of merit, in NumPy on the host, from per-film scores."""

@@ -1,0 +1,247 @@
+"""Predicts on films: ``python -m pneumo_jax.predict --workdir=W --output_dir=P FILE_OR_FOLDER...``.
+
+Reads DICOM, PNG and JPEG by the same code as the converter. Writes predictions.csv (id,
+probability, positive, boxes), submission.csv in Kaggle's form, overlays/<id>.png with the
+predicted boxes in blue and, with --labels_csv, the true ones in red, and contact_sheet.png of the
+first films. Boxes are x, y, width, height in the film's own pixels. The id of a film is its file
+name without suffix. A film that cannot be read is named with the reason in rejected.csv, the
+others are predicted all the same, and the exit code is 1.
+
+Research software, not a medical device.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import logging
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from data_prep.labels import read_rsna_labels
+from pneumo_jax import command, overlay
+from pneumo_jax.boxes.decode import mask_to_boxes
+from pneumo_jax.data.dicom import Film, FilmError, read_film, standard_picture
+from pneumo_jax.data.pipeline import prefetch
+from pneumo_jax.errors import InputError
+from pneumo_jax.sharding import shard_batch
+from pneumo_jax.steps import make_predict_step
+from pneumo_jax.trained import TrainedModel, load_trained
+from pneumo_jax.writers import write_atomically
+
+__all__ = ['Prediction', 'predict_films']
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
+_OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; must not exist yet.')
+_LABELS_CSV = flags.DEFINE_string(
+    'labels_csv', None, "Table in the form of RSNA's stage_2_train_labels.csv: true boxes in red."
+)
+_ANY_MODALITY = flags.DEFINE_bool(
+    'any_modality', False, 'Also read DICOM that is no chest radiograph (CR or DX, frontal).'
+)
+_OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace an existing output_dir.')
+
+_SUFFIXES = ('', '.dcm', '.dicom', '.png', '.jpg', '.jpeg')
+_SHEET_FILMS = 12
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The answer for one film.
+
+    Attributes:
+        film_id: file name without suffix.
+        film: the film as read.
+        prob: probability of a lung opacity.
+        positive: whether ``prob`` reaches the film threshold.
+        boxes: float32 [k,4] in film pixels.
+        scores: float32 [k], confidences, descending.
+    """
+
+    film_id: str
+    film: Film
+    prob: float
+    positive: bool
+    boxes: np.ndarray
+    scores: np.ndarray
+
+
+def predict_films(trained: TrainedModel, films: Iterator[tuple[str, Film]]) -> Iterator[Prediction]:
+    """Predicts films as they come, in batches of ``config.eval.batch_size``.
+
+    Args:
+        trained: of ``load_trained``.
+        films: (film id, film) pairs.
+    """
+    predict_step = make_predict_step(graphs=trained.graphs)
+    config = trained.config.eval
+    for chunk, images in prefetch(_image_batches(films, config.batch_size, trained.image_size)):
+        outputs = predict_step(
+            trained.state.params, trained.state.batch_stats, shard_batch(images, trained.mesh)
+        )
+        outputs = jax.device_get(outputs)
+        for i, (film_id, film) in enumerate(chunk):
+            boxes, scores = mask_to_boxes(
+                outputs['mask_probs'][i, :, :, 0],
+                film_size=film.pixels.shape,
+                image_size=trained.image_size,
+                threshold=config.mask_threshold,
+                min_area=config.min_box_area,
+            )
+            boxes, scores = trained.thresholds.select(boxes, scores)
+            prob = float(outputs['film_prob'][i])
+            yield Prediction(
+                film_id=film_id,
+                film=film,
+                prob=prob,
+                positive=prob >= trained.thresholds.film,
+                boxes=boxes,
+                scores=scores,
+            )
+
+
+def main(argv: list[str]) -> int:
+    """Reads, predicts, writes; 1 if a film was rejected."""
+    output_dir = pathlib.Path(_OUTPUT_DIR.value)
+    if output_dir.exists() and not _OVERWRITE.value:
+        raise InputError(f'{output_dir} exists: give another --output_dir, or --overwrite')
+    files = _find_files(argv[1:])
+    truths = _read_truths(_LABELS_CSV.value)
+    trained = load_trained(_WORKDIR.value)
+
+    rejected: list[tuple[str, str, str]] = []
+    films = _read_films(files, rejected, any_modality=_ANY_MODALITY.value)
+    partial = output_dir.with_name(f'.{output_dir.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / 'overlays').mkdir(parents=True)
+    predictions = predict_films(trained, films)
+    num_films = _write_outputs(partial, predictions, truths, rejected, total=len(files))
+    if output_dir.exists():
+        shutil.rmtree(output_dir)
+    partial.replace(output_dir)
+    log.info(
+        '%d films predicted, %d rejected; tables and overlays are in %s',
+        num_films,
+        len(rejected),
+        output_dir,
+    )
+    return 1 if rejected else 0
+
+
+def _find_files(arguments: list[str]) -> list[pathlib.Path]:
+    """Named files, and the films below named folders, in sorted order."""
+    if not arguments:
+        raise InputError('nothing to predict: name files or folders of films')
+    files = []
+    for argument in map(pathlib.Path, arguments):
+        if argument.is_dir():
+            files.extend(
+                path
+                for path in sorted(argument.rglob('*'))
+                if path.is_file() and path.suffix.lower() in _SUFFIXES
+            )
+        elif argument.is_file():
+            files.append(argument)
+        else:
+            raise InputError(f'{argument} is neither a file nor a folder')
+    by_id: dict[str, pathlib.Path] = {}
+    for path in files:
+        if path.stem in by_id and by_id[path.stem] != path:
+            raise InputError(
+                f'{by_id[path.stem]} and {path} have the same id {path.stem!r}: predict them into '
+                'two output folders'
+            )
+        by_id[path.stem] = path
+    if not by_id:
+        raise InputError(f'no files with suffix {", ".join(_SUFFIXES[1:])} or none in {arguments}')
+    return list(by_id.values())
+
+
+def _read_truths(labels_csv) -> dict[str, np.ndarray]:
+    if labels_csv is None:
+        return {}
+    return {film.patient_id: film.boxes for film in read_rsna_labels(labels_csv).films}
+
+
+def _read_films(files, rejected, *, any_modality) -> Iterator[tuple[str, Film]]:
+    for path in files:
+        try:
+            yield path.stem, read_film(path, any_modality=any_modality)
+        except FilmError as error:
+            rejected.append((path.stem, error.code, str(error)))
+            log.warning('rejected (%s): %s', error.code, error)
+
+
+def _image_batches(films, batch_size, image_size):
+    """Chunks of (id, film) with their pictures, uint8 [batch_size,S,S,1]."""
+    chunk = []
+    for item in films:
+        chunk.append(item)
+        if len(chunk) == batch_size:
+            yield chunk, _stack(chunk, batch_size, image_size)
+            chunk = []
+    if chunk:
+        yield chunk, _stack(chunk, batch_size, image_size)
+
+
+def _stack(chunk, batch_size, image_size):
+    images = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
+    for i, (_, film) in enumerate(chunk):
+        images[i, :, :, 0] = standard_picture(film.pixels, image_size)
+    return images
+
+
+def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
+    rows, submission, sheet, captions = [], [], [], []
+    for p in tqdm(predictions, desc='films', total=total, unit='film'):
+        boxes = ' '.join(
+            f'{score:.4f} {x:.1f} {y:.1f} {w:.1f} {h:.1f}'
+            for score, (x, y, w, h) in zip(p.scores, p.boxes, strict=True)
+        )
+        rows.append((p.film_id, f'{p.prob:.6f}', int(p.positive), boxes))
+        submission.append((p.film_id, boxes))
+        picture = overlay.draw_film(
+            p.film.pixels, truth=truths.get(p.film_id), boxes=p.boxes, scores=p.scores
+        )
+        picture.save(folder / 'overlays' / f'{p.film_id}.png')
+        if len(sheet) < _SHEET_FILMS:
+            sheet.append(picture)
+            captions.append(_caption(p, truths))
+    write_atomically(
+        folder / 'predictions.csv', _csv(('id', 'probability', 'positive', 'boxes'), rows)
+    )
+    write_atomically(folder / 'submission.csv', _csv(('patientId', 'PredictionString'), submission))
+    if rejected:
+        write_atomically(folder / 'rejected.csv', _csv(('id', 'reason', 'message'), rejected))
+    if sheet:
+        overlay.contact_sheet(sheet, captions, columns=4, side=384).save(
+            folder / 'contact_sheet.png'
+        )
+    return len(rows)
+
+
+def _caption(prediction, truths):
+    caption = f'predicted {prediction.prob:.2f}'
+    if prediction.film_id in truths:
+        caption += ', truth: ' + ('opacity' if len(truths[prediction.film_id]) else 'none')
+    return caption
+
+
+def _csv(header, rows) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows([header, *rows])
+    return text.getvalue()
+
+
+if __name__ == '__main__':
+    flags.mark_flags_as_required(['workdir', 'output_dir'])
+    command.run(main)

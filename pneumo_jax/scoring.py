@@ -1,0 +1,134 @@
+"""A model's answers on labelled films, film by film, and the thresholds chosen from them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from pneumo_jax.boxes.decode import mask_to_boxes
+from pneumo_jax.data.pipeline import FilmSplit, eval_batches
+from pneumo_jax.metrics import classification, detection, mask
+from pneumo_jax.sharding import shard_batch
+
+__all__ = ['FilmScore', 'Thresholds', 'choose_thresholds', 'score_split', 'validation_figures']
+
+_LOSSES = ('loss', 'film_loss', 'mask_loss')
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmScore:
+    """What is known and what was predicted of one film.
+
+    Attributes:
+        record: the film's record (``data.example``) without its pixels.
+        truth: float32 [n,4], the true boxes in film pixels.
+        prob: probability of a lung opacity.
+        boxes: float32 [k,4], predicted boxes in film pixels, before any score threshold.
+        box_scores: float32 [k], their confidences, descending.
+        sums: losses, and sums of ``metrics.mask.mask_sums``, by name.
+    """
+
+    record: dict
+    truth: np.ndarray
+    prob: float
+    boxes: np.ndarray
+    box_scores: np.ndarray
+    sums: dict[str, float]
+
+    @property
+    def label(self) -> int:
+        """1 for a lung opacity, else 0."""
+        return int(self.record['label'])
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Decision thresholds, chosen on validation films and saved with the checkpoint.
+
+    Attributes:
+        film: a film is called positive from this probability on.
+        box: a box is drawn from this confidence on.
+    """
+
+    film: float
+    box: float
+
+    def select(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The boxes [k,4] and confidences [k] that reach the threshold."""
+        keep = scores >= self.box
+        return boxes[keep], scores[keep]
+
+
+def score_split(split: FilmSplit, *, eval_step, state, mesh, config) -> list[FilmScore]:
+    """The answers for every film of a split, in order.
+
+    Args:
+        split: the films.
+        eval_step: of ``steps.make_eval_step``.
+        state: has ``params`` and ``batch_stats``.
+        mesh: of ``sharding.make_mesh``.
+        config: a run's config; section ``eval`` is read.
+    """
+    films = []
+    for batch, records in eval_batches(split, batch_size=config.eval.batch_size):
+        outputs = eval_step(state.params, state.batch_stats, shard_batch(batch, mesh))
+        outputs = jax.device_get(outputs)
+        films.extend(_film_score(outputs, i, record, config) for i, record in enumerate(records))
+    return films
+
+
+def choose_thresholds(films: list[FilmScore]) -> Thresholds:
+    """Youden's film threshold, and the box threshold of the highest challenge mAP."""
+    labels, probs = _labels_and_probs(films)
+    box_threshold, _ = detection.best_score_threshold(*_boxes(films))
+    return Thresholds(film=classification.youden_threshold(labels, probs), box=float(box_threshold))
+
+
+def validation_figures(films: list[FilmScore]) -> dict[str, float]:
+    """The figures that early stopping can watch; NaN where undefined on these films."""
+    labels, probs = _labels_and_probs(films)
+    losses = {name: float(np.mean([f.sums[name] for f in films])) for name in _LOSSES}
+    sums = mask_columns(films)
+    return losses | {
+        'auroc': classification.auroc(labels, probs),
+        'auprc': classification.auprc(labels, probs),
+        'challenge_map': detection.best_score_threshold(*_boxes(films))[1],
+        'mask_iou': mask.mean_iou(sums),
+    }
+
+
+def mask_columns(films: list[FilmScore]) -> dict[str, np.ndarray]:
+    """The sums of ``metrics.mask.mask_sums`` as arrays over films."""
+    names = films[0].sums.keys() - set(_LOSSES)
+    return {name: np.array([f.sums[name] for f in films]) for name in names}
+
+
+def _film_score(outputs, i, record, config):
+    record = dict(record)
+    image_size = record.pop('image').shape[0]
+    boxes, scores = mask_to_boxes(
+        outputs['mask_probs'][i, :, :, 0],
+        film_size=(record['film_height'], record['film_width']),
+        image_size=image_size,
+        threshold=config.eval.mask_threshold,
+        min_area=config.eval.min_box_area,
+    )
+    rest = outputs.keys() - {'film_prob', 'mask_probs'}
+    return FilmScore(
+        record=record,
+        truth=record['boxes'][: record['num_boxes']],
+        prob=float(outputs['film_prob'][i]),
+        boxes=boxes,
+        box_scores=scores,
+        sums={name: float(outputs[name][i]) for name in rest},
+    )
+
+
+def _labels_and_probs(films):
+    return np.array([f.label for f in films]), np.array([f.prob for f in films])
+
+
+def _boxes(films):
+    return [f.truth for f in films], [f.boxes for f in films], [f.box_scores for f in films]

@@ -1,0 +1,94 @@
+"""What a training step changes, as one pytree of plain dicts."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from pneumo_jax.models import build_model
+
+__all__ = ['Graphs', 'TrainState', 'create_state', 'model_graphs', 'params_sha256']
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Parameters and all else that resuming needs; random keys follow from seed and step.
+
+    Attributes:
+        step: int32 scalar, steps done.
+        params: nested dict of float32 arrays.
+        batch_stats: nested dict, running mean and variance of batch normalisation.
+        opt_state: of the optax transformation.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+@flax.struct.dataclass
+class Graphs:
+    """The model's structure in its two modes; ``nnx.merge(graph, params, batch_stats)`` calls it.
+
+    Attributes:
+        train: batch statistics of the batch, dropout on.
+        eval: running statistics, dropout off.
+    """
+
+    train: nnx.GraphDef = flax.struct.field(pytree_node=False)
+    eval: nnx.GraphDef = flax.struct.field(pytree_node=False)
+
+
+def model_graphs(config) -> Graphs:
+    """The graphs of ``config.model``, without any parameter."""
+    model = nnx.eval_shape(lambda: _build(config))
+    modes = {
+        'train': nnx.view(model, use_running_average=False, deterministic=False),
+        'eval': nnx.view(model, use_running_average=True, deterministic=True),
+    }
+    return Graphs(
+        **{mode: nnx.split(view, nnx.Param, nnx.BatchStat)[0] for mode, view in modes.items()}
+    )
+
+
+def create_state(config, tx: optax.GradientTransformation) -> TrainState:
+    """A new state with the initial parameters of ``config.seed``."""
+
+    @jax.jit
+    def init():
+        _, params, batch_stats = nnx.split(_build(config), nnx.Param, nnx.BatchStat)
+        params = nnx.to_pure_dict(params)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=nnx.to_pure_dict(batch_stats),
+            opt_state=tx.init(params),
+        )
+
+    return init()
+
+
+def params_sha256(params) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of a nested dict of arrays, in sorted order."""
+    digest = hashlib.sha256()
+    leaves = {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    for path, leaf in sorted(leaves.items(), key=operator.itemgetter(0)):
+        digest.update(f'{path} {leaf.dtype} {leaf.shape}\n'.encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _build(config):
+    return build_model(config.model, rngs=nnx.Rngs(params=config.seed))

@@ -1,0 +1,69 @@
+"""A trained model from its workdir, as evaluation and prediction use it: the best checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from pneumo_jax.checkpoint import Checkpoints
+from pneumo_jax.optimizer import make_optimizer, make_schedule
+from pneumo_jax.run_config import load_run
+from pneumo_jax.scoring import Thresholds
+from pneumo_jax.sharding import check_batch_size, make_mesh, replicate
+from pneumo_jax.state import Graphs, TrainState, create_state, model_graphs
+
+__all__ = ['TrainedModel', 'load_trained']
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """The best checkpoint of a run.
+
+    Attributes:
+        config: of the run.
+        image_size: side in pixels of the pictures that it was trained on.
+        mesh: over all devices; ``state`` stands on each.
+        graphs: of the model.
+        state: parameters and statistics of the best epoch.
+        thresholds: chosen on validation in that epoch.
+        epoch: the best epoch, counted from 1.
+    """
+
+    config: ConfigDict
+    image_size: int
+    mesh: Mesh
+    graphs: Graphs
+    state: TrainState
+    thresholds: Thresholds
+    epoch: int
+
+
+def load_trained(workdir) -> TrainedModel:
+    """Loads the best checkpoint of a workdir.
+
+    Raises:
+        InputError: if the workdir holds no run with a finished checkpoint.
+    """
+    run = load_run(workdir)
+    config = run.config
+    mesh = make_mesh()
+    check_batch_size(config.eval.batch_size, mesh, 'config.eval.batch_size')
+    # The optimizer's state is part of a checkpoint; its shape does not depend on the schedule.
+    tx = make_optimizer(
+        config.optimizer, learning_rate=make_schedule(config, num_steps=1, steps_per_epoch=1)
+    )
+    like = replicate(create_state(config, tx), mesh)
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        state, meta = checkpoints.restore_best(like)
+    return TrainedModel(
+        config=config,
+        image_size=run.data['image_size'],
+        mesh=mesh,
+        graphs=model_graphs(config),
+        state=jax.block_until_ready(state),
+        thresholds=Thresholds(**meta['thresholds']),
+        epoch=meta['epoch'],
+    )
