@@ -8,7 +8,6 @@ device.
 
 from __future__ import annotations
 
-import logging
 import math
 import pathlib
 from collections.abc import Mapping
@@ -20,11 +19,11 @@ from pneumo_jax import command
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.data.tfrecord import load_manifest
 from pneumo_jax.metrics import classification, detection, mask
-from pneumo_jax.scoring import FilmScore, Thresholds, mask_columns, score_split
+from pneumo_jax.scoring import FilmScore, Thresholds, boxes_text, mask_columns, score_split
 from pneumo_jax.state import params_sha256
 from pneumo_jax.steps import make_eval_step
 from pneumo_jax.trained import load_trained
-from pneumo_jax.writers import write_json
+from pneumo_jax.writers import write_csv, write_json
 
 __all__ = ['evaluate', 'film_figures', 'results']
 
@@ -38,7 +37,18 @@ _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, "Folder of shards; by default the run's own config.data.dir."
 )
 
-log = logging.getLogger(__name__)
+_FILM_COLUMNS = (
+    'id',
+    'person',
+    'view_position',
+    'label_domain',
+    'class_id',
+    'label',
+    'probability',
+    'positive',
+    'true_boxes',
+    'boxes',
+)
 
 
 def evaluate(workdir, *, split: str = 'test', data_dir=None) -> dict:
@@ -76,8 +86,10 @@ def evaluate(workdir, *, split: str = 'test', data_dir=None) -> dict:
             'params_sha256': params_sha256(trained.state.params),
         },
     } | results(films, trained.thresholds)
+    workdir = pathlib.Path(workdir)
     name = 'results.json' if split == 'test' else f'results-{split}.json'
-    write_json(pathlib.Path(workdir) / name, content)
+    write_json(workdir / name, content)
+    write_csv(workdir / f'films-{split}.csv', _FILM_COLUMNS, _film_rows(films, trained.thresholds))
     return content
 
 
@@ -208,6 +220,26 @@ def main(argv: list[str]) -> None:
     command.refuse_arguments(argv)
     content = evaluate(_WORKDIR.value, split=_SPLIT.value, data_dir=_DATA_DIR.value)
     command.say(table(content))
+
+
+def _film_rows(films, thresholds):
+    """A row per film; persons are numbered, since their ids are nobody's business here."""
+    persons = {p: i for i, p in enumerate(sorted({f.record['person_id'] for f in films} - {''}))}
+    for film in films:
+        boxes, scores = thresholds.select(film.boxes, film.box_scores)
+        record = film.record
+        yield (
+            record['patient_id'],
+            persons.get(record['person_id'], ''),
+            record['view_position'],
+            record['label_domain'],
+            record['class_id'],
+            film.label,
+            f'{film.prob:.6f}',
+            int(film.prob >= thresholds.film),
+            boxes_text(film.truth, np.ones(len(film.truth))),
+            boxes_text(boxes, scores),
+        )
 
 
 def _values(figures: Mapping[str, float]) -> dict:

@@ -12,9 +12,7 @@ Research software, not a medical device.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import logging
 import pathlib
 import shutil
@@ -31,10 +29,11 @@ from pneumo_jax.boxes.decode import mask_to_boxes
 from pneumo_jax.data.dicom import Film, FilmError, read_film, standard_picture
 from pneumo_jax.data.pipeline import prefetch
 from pneumo_jax.errors import InputError
+from pneumo_jax.scoring import boxes_text
 from pneumo_jax.sharding import shard_batch
 from pneumo_jax.steps import make_predict_step
 from pneumo_jax.trained import TrainedModel, load_trained
-from pneumo_jax.writers import write_atomically
+from pneumo_jax.writers import write_csv
 
 __all__ = ['Prediction', 'predict_films']
 
@@ -203,10 +202,7 @@ def _stack(chunk, batch_size, image_size):
 def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
     rows, submission, sheet, captions = [], [], [], []
     for p in tqdm(predictions, desc='films', total=total, unit='film'):
-        boxes = ' '.join(
-            f'{score:.4f} {x:.1f} {y:.1f} {w:.1f} {h:.1f}'
-            for score, (x, y, w, h) in zip(p.scores, p.boxes, strict=True)
-        )
+        boxes = boxes_text(p.boxes, p.scores)
         rows.append((p.film_id, f'{p.prob:.6f}', int(p.positive), boxes))
         submission.append((p.film_id, boxes))
         picture = overlay.draw_film(
@@ -216,12 +212,10 @@ def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
         if len(sheet) < _SHEET_FILMS:
             sheet.append(picture)
             captions.append(_caption(p, truths))
-    write_atomically(
-        folder / 'predictions.csv', _csv(('id', 'probability', 'positive', 'boxes'), rows)
-    )
-    write_atomically(folder / 'submission.csv', _csv(('patientId', 'PredictionString'), submission))
+    write_csv(folder / 'predictions.csv', ('id', 'probability', 'positive', 'boxes'), rows)
+    write_csv(folder / 'submission.csv', ('patientId', 'PredictionString'), submission)
     if rejected:
-        write_atomically(folder / 'rejected.csv', _csv(('id', 'reason', 'message'), rejected))
+        write_csv(folder / 'rejected.csv', ('id', 'reason', 'message'), rejected)
     if sheet:
         overlay.contact_sheet(sheet, captions, columns=4, side=384).save(
             folder / 'contact_sheet.png'
@@ -234,12 +228,6 @@ def _caption(prediction, truths):
     if prediction.film_id in truths:
         caption += ', truth: ' + ('opacity' if len(truths[prediction.film_id]) else 'none')
     return caption
-
-
-def _csv(header, rows) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows([header, *rows])
-    return text.getvalue()
 
 
 if __name__ == '__main__':

@@ -12,7 +12,15 @@ from pneumo_jax.data.pipeline import FilmSplit, eval_batches
 from pneumo_jax.metrics import classification, detection, mask
 from pneumo_jax.sharding import shard_batch
 
-__all__ = ['FilmScore', 'Thresholds', 'choose_thresholds', 'score_split', 'validation_figures']
+__all__ = [
+    'FilmScore',
+    'Thresholds',
+    'boxes_text',
+    'choose_thresholds',
+    'mask_columns',
+    'score_split',
+    'validation_figures',
+]
 
 _LOSSES = ('loss', 'film_loss', 'mask_loss')
 
@@ -103,6 +111,14 @@ def mask_columns(films: list[FilmScore]) -> dict[str, np.ndarray]:
     """The sums of ``metrics.mask.mask_sums`` as arrays over films."""
     names = films[0].sums.keys() - set(_LOSSES)
     return {name: np.array([f.sums[name] for f in films]) for name in names}
+
+
+def boxes_text(boxes: np.ndarray, scores: np.ndarray) -> str:
+    """Boxes [k,4] and confidences [k] as Kaggle's PredictionString: ``conf x y w h`` repeated."""
+    return ' '.join(
+        f'{score:.4f} {x:.1f} {y:.1f} {w:.1f} {h:.1f}'
+        for score, (x, y, w, h) in zip(scores, boxes, strict=True)
+    )
 
 
 def _film_score(outputs, i, record, config):

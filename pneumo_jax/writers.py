@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import pathlib
+from collections.abc import Iterable, Sequence
 
 from tensorboardX import SummaryWriter
 
-__all__ = ['MetricsWriter', 'write_atomically', 'write_json']
+__all__ = ['MetricsWriter', 'write_atomically', 'write_csv', 'write_json']
 
 
 class MetricsWriter:
@@ -46,6 +49,13 @@ class MetricsWriter:
 def write_json(path: pathlib.Path, content) -> None:
     """Writes indented JSON, whole or not at all."""
     write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
+
+
+def write_csv(path: pathlib.Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Writes a table, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows([header, *rows])
+    write_atomically(path, text.getvalue())
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
+from pneumo_jax.errors import InputError
 from pneumo_jax.models import heads, mobilenet, resnet, vgg
 
 __all__ = ['BACKBONES', 'FilmModel', 'build_model']
@@ -90,10 +91,10 @@ def build_model(config, *, rngs: nnx.Rngs) -> FilmModel:
         rngs: source of the initial parameters, stream ``params``.
 
     Raises:
-        ValueError: for a name that is not in ``BACKBONES``.
+        InputError: for a name that is not in ``BACKBONES``.
     """
     if config.name not in BACKBONES:
-        raise ValueError(
+        raise InputError(
             f'config.model.name={config.name!r} is unknown; choose one of {", ".join(BACKBONES)}'
         )
     dtype = jnp.dtype(config.dtype)
