@@ -55,7 +55,7 @@ def make_train_step(
 
         grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        metrics['grad_norm'] = optax.global_norm(grads)
+        metrics['grad_norm'] = optax.tree.norm(grads)
         return TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),

@@ -1,16 +1,96 @@
 """Fixtures shared by the tests."""
 
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
-_ROOT = pathlib.Path(__file__).parent.parent
+from configs import smoke
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope='session')
 def shared_data() -> pathlib.Path:
     """The folder of real films beside the checkout; a test that needs it is skipped without."""
-    folder = _ROOT.parent / 'shared' / 'data'
+    folder = ROOT.parent / 'shared' / 'data'
     if not folder.is_dir():
-        pytest.skip(f'the real films are not beside the checkout: no folder {folder}')
+        pytest.skip('the real films are not beside the checkout: no folder ../shared/data')
     return folder
+
+
+def run_command(*arguments, **options) -> subprocess.CompletedProcess:
+    """Runs ``python ARGUMENTS...`` in the repository as a user does; output as text."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope='session')
+def phantom_download(tmp_path_factory) -> pathlib.Path:
+    """A phantom Kaggle download of 60 films."""
+    folder = tmp_path_factory.mktemp('phantoms') / 'download'
+    made = run_command(
+        'data_prep/make_demo.py', f'--output_dir={folder}', '--num_films=60', '--seed=3'
+    )
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope='session')
+def phantom_shards(phantom_download, tmp_path_factory) -> pathlib.Path:
+    """Shards of the phantom films, 64 px."""
+    folder = tmp_path_factory.mktemp('shards') / 'shards'
+    converted = run_command(
+        'data_prep/convert.py',
+        f'--images_dir={phantom_download}/stage_2_train_images',
+        f'--labels_csv={phantom_download}/stage_2_train_labels.csv',
+        f'--class_info_csv={phantom_download}/stage_2_detailed_class_info.csv',
+        f'--person_csv={phantom_download}/phantom_person_mapping.csv',
+        f'--output_dir={folder}',
+        '--image_size=64',
+        '--num_shards=2',
+    )
+    assert converted.returncode == 0, converted.stderr
+    return folder
+
+
+@pytest.fixture
+def tiny_config(phantom_shards):
+    """A run of seconds on the phantom shards."""
+    config = smoke.get_config()
+    config.data.dir = str(phantom_shards)
+    config.model.name = 'resnet_tiny'
+    config.batch_size = 8
+    config.num_epochs = 2
+    return config
+
+
+@pytest.fixture(scope='session')
+def trained_workdir(phantom_shards, tmp_path_factory) -> pathlib.Path:
+    """The workdir of a finished tiny run."""
+    folder = tmp_path_factory.mktemp('trained') / 'workdir'
+    trained = run_command(*train_command(phantom_shards, folder))
+    assert trained.returncode == 0, trained.stderr
+    return folder
+
+
+def train_command(shards, workdir, *flags) -> list[str]:
+    """The arguments of a tiny training."""
+    return [
+        '-m',
+        'pneumo_jax.main',
+        '--config=configs/smoke.py',
+        f'--workdir={workdir}',
+        f'--config.data.dir={shards}',
+        '--config.model.name=resnet_tiny',
+        '--config.batch_size=8',
+        '--config.num_epochs=3',
+        *flags,
+    ]

@@ -48,8 +48,11 @@ def test_no_checkpoint_is_none_for_training_and_an_error_for_evaluation(tmp_path
 
 
 def test_fault_53_a_second_trainer_is_refused(tmp_path):
-    with workdir_lock(tmp_path), pytest.raises(InputError, match='another training'):
-        with workdir_lock(tmp_path):
-            pass
+    with (
+        workdir_lock(tmp_path),
+        pytest.raises(InputError, match='another training'),
+        workdir_lock(tmp_path),
+    ):
+        pass
     with workdir_lock(tmp_path):
         pass

@@ -31,7 +31,7 @@ def test_a_gain_below_min_delta_is_none():
 
 def test_fault_55_undefined_metric_is_an_error_not_a_value():
     rule = EarlyStopping(metric='auroc', mode='max', patience=1)
-    with pytest.raises(InputError, match='one class only.*metric=loss'):
+    with pytest.raises(InputError, match=r'one class only.*metric=loss'):
         run(rule, [math.nan])
 
 

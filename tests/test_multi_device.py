@@ -1,0 +1,54 @@
+"""Four devices equal one. In processes of their own: the device count is fixed at JAX's start."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+PROGRAM = """
+import json, sys
+import jax, numpy as np
+from pneumo_jax import sharding
+from tests.test_steps import make_batch, make_run
+
+mesh = sharding.make_mesh()
+_, _, step, state = make_run(**{'model.dropout': 0.2, 'optimizer.name': 'sgd'})
+state = sharding.replicate(state, mesh)
+losses = []
+for seed in range(3):
+    state, metrics = step(state, sharding.shard_batch(make_batch(8, seed), mesh))
+    losses.append(float(metrics['loss']))
+leaves = jax.tree.leaves((state.params, state.batch_stats))
+json.dump({
+    'devices': jax.device_count(),
+    'losses': losses,
+    'norms': [float(np.linalg.norm(x)) for x in leaves],
+}, sys.stdout)
+"""
+
+
+def run_on(devices):
+    flags = f'--xla_force_host_platform_device_count={devices}'
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM],
+        cwd=ROOT,
+        env=os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_four_devices_equal_one():
+    one, four = run_on(1), run_on(4)
+    assert (one['devices'], four['devices']) == (1, 4)
+    np.testing.assert_allclose(one['losses'], four['losses'], rtol=1e-5)
+    np.testing.assert_allclose(one['norms'], four['norms'], rtol=1e-4, atol=1e-6)

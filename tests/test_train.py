@@ -1,0 +1,111 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pneumo_jax.checkpoint import Checkpoints
+from pneumo_jax.errors import InputError
+from pneumo_jax.run_config import load_run
+from pneumo_jax.train import train
+from tests.conftest import ROOT, run_command, train_command
+
+
+def sha(stderr):
+    return stderr.split('final parameters sha256 ')[1].split()[0]
+
+
+def figures(workdir):
+    lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line).items() if 'films_per_second' not in k} for line in lines
+    ]
+
+
+def test_killed_at_random_moments_ends_as_if_never_killed(phantom_shards, tmp_path):
+    epochs = '--config.num_epochs=5'
+    straight = run_command(*train_command(phantom_shards, tmp_path / 'straight', epochs))
+    assert straight.returncode == 0, straight.stderr
+    killed = train_command(phantom_shards, tmp_path / 'killed', epochs)
+    moments = random.Random(0)
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, *killed], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        # After an epoch's line its checkpoint is being written, and the next epoch begins.
+        next(line for line in process.stderr if line.startswith('epoch'))
+        time.sleep(moments.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    final = run_command(*killed)
+    assert final.returncode == 0, final.stderr
+    assert sha(final.stderr) == sha(straight.stderr)
+    assert figures(tmp_path / 'killed') == figures(tmp_path / 'straight')
+    assert [line['epoch'] for line in figures(tmp_path / 'killed')] == [1, 2, 3, 4, 5]
+    again = run_command(*killed)
+    assert sha(again.stderr) == sha(straight.stderr)
+
+
+def test_early_stopping_ends_the_run_and_keeps_the_best(tiny_config, tmp_path):
+    tiny_config.num_epochs = 9
+    # No step is small enough to improve the loss by this much after the first epoch.
+    tiny_config.early_stopping.update(
+        {'metric': 'loss', 'mode': 'min', 'patience': 2, 'min_delta': 100.0}
+    )
+    last = train(tiny_config, tmp_path)
+    assert len(figures(tmp_path)) == 3
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        _, meta = checkpoints.restore_best(last)
+    assert meta['epoch'] == 1
+    assert set(meta['thresholds']) == {'film', 'box'}
+    # A finished run is not trained further.
+    assert int(train(tiny_config, tmp_path).step) == int(last.step)
+
+
+def test_fault_48_another_config_in_the_same_workdir_is_refused(tiny_config, tmp_path):
+    tiny_config.num_epochs = 1
+    train(tiny_config, tmp_path)
+    assert load_run(tmp_path).config.to_dict() == tiny_config.to_dict()
+    tiny_config.learning_rate = 0.5
+    with pytest.raises(InputError, match=r'config.learning_rate: 0.001 -> 0.5'):
+        train(tiny_config, tmp_path)
+
+
+def test_fault_56_batch_larger_than_the_data(tiny_config, tmp_path):
+    tiny_config.batch_size = 1000
+    with pytest.raises(InputError, match=r'batch_size=1000 is larger than the \d+ films'):
+        train(tiny_config, tmp_path)
+
+
+def test_fault_50_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
+    tiny_config.learning_rate = 1e30
+    tiny_config.optimizer.update({'name': 'sgd', 'clip_norm': 0.0})
+    with pytest.raises(InputError, match='training loss is'):
+        train(tiny_config, tmp_path)
+
+
+@pytest.mark.parametrize('config', ['resnet', 'vgg19', 'mobilenet'])
+def test_headline_configs_train_by_the_same_command(phantom_shards, tmp_path, config):
+    command = train_command(phantom_shards, tmp_path, '--config.num_epochs=1')
+    command = [a for a in command if not a.startswith(('--config=', '--config.model.name'))]
+    result = run_command(*command, f'--config=configs/{config}.py', '--config.model.width=0.125')
+    assert result.returncode == 0, result.stderr
+    assert len(sha(result.stderr)) == 64
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--config.data.dir='], 'no data: give --config.data.dir'),
+        (['--config.optimizer.name=adamx'], "config.optimizer.name='adamx' is unknown"),
+        (['extra'], 'unknown arguments'),
+    ],
+)
+def test_bad_flags_end_with_one_line_and_exit_code_2(phantom_shards, tmp_path, flags, message):
+    result = run_command(*train_command(phantom_shards, tmp_path, *flags))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert 'Traceback' not in result.stderr
