@@ -44,6 +44,8 @@ set_up_environment() {
     echo "$stamp" > .venv/installed
   fi
   PATH="$PWD/.venv/bin:$PATH"
+  # Evaluation and prediction start faster with what training compiled.
+  export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.venv/jax-cache}
 }
 
 # The one mapping table of a download, nothing where there is none.

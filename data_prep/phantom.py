@@ -14,7 +14,7 @@ import functools
 import math
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 __all__ = [
     'CLASS_NAMES',
@@ -143,9 +143,9 @@ def make_person(rng: np.random.Generator) -> Person:
         sex=sex,
         age=age,
         bedridden=bool(rng.random() < 0.44),
-        frailty=rng.uniform(0.6, 1.4),
-        chest=(0.64 if sex == 'M' else 0.59) + 0.025 * build,
-        lung_height=rng.uniform(0.92, 1.22),
+        frailty=rng.uniform(0.7, 1.3),
+        chest=(0.71 if sex == 'M' else 0.66) + 0.025 * build,
+        lung_height=rng.uniform(0.98, 1.28),
         left_dome_drop=rng.uniform(0.02, 0.1),
         heart=rng.uniform(0.9, 1.12) + 0.002 * (age - 48),
         aorta=rng.uniform(0.7, 1.2) + 0.006 * (age - 48),
@@ -180,12 +180,12 @@ def plan_film(rng: np.random.Generator, person: Person) -> FilmPlan:
         opacities=_draw_opacities(rng) if class_id == 2 else (),
         shift=(rng.normal(0, 0.035), rng.normal(0.0, 0.05) + 0.06 * portable),
         angle=rng.normal(0, 0.05 if portable else 0.02),
-        scale=rng.uniform(0.88, 1.14),
+        scale=rng.uniform(0.88, 1.12),
         inspiration=rng.uniform(0.72, 0.95) if portable else rng.uniform(0.9, 1.12),
-        exposure=rng.uniform(1.5, 3.0),
+        exposure=rng.uniform(1.7, 3.4),
         gamma=rng.uniform(0.85, 1.35),
         scatter=rng.uniform(0.05, 0.35) if portable else rng.uniform(0, 0.18),
-        white=rng.uniform(205, 250),
+        white=rng.uniform(210, 255),
         grain=rng.uniform(1.4, 3.2) if portable else rng.uniform(0.9, 2.4),
         blur=rng.uniform(0.5, 1.3) if portable else rng.uniform(0.3, 0.8),
         arm_spread=rng.uniform(0.0, 0.35),
@@ -203,8 +203,8 @@ def render(plan: FilmPlan) -> PhantomFilm:
     body = _Body(plan)
     field = body.lung_field()
     lungs = field > 0.4
-    air = field * (1 - 0.9 * body.heart())
-    air = air * (1 + 0.1 * _smooth_noise(texture, 24) + 0.12 * _smooth_noise(chance, 6))
+    air = field * (1 - 0.92 * body.heart())
+    air *= 1 + 0.09 * _smooth_noise(texture, 24) + 0.06 * _smooth_noise(chance, 6)
     vessels = body.vessels(texture) * field
     if 'pleural_line' in plan.findings:
         vessels, line = body.collapse(vessels, chance)
@@ -247,7 +247,8 @@ class _Body:
         self.dome = self.apex + height
         self.base = self.dome + (0.2 if self.wide else 0.27)
         self.h = (self.v - self.apex) / (self.base - self.apex)
-        self.outer = self.chest * (1 - 0.52 * np.clip(1 - self.h, 0, 1) ** 2.3)
+        rest = np.clip(1 - self.h, 0, 1)
+        self.outer = self.chest * (1 - 0.46 * rest * rest * np.sqrt(rest))
 
     def to_grid(self, u, v):
         """Grid indices (row, column) of body points; arrays of one shape."""
@@ -261,11 +262,13 @@ class _Body:
         """Share of air 0..1 along the ray, before heart and opacities."""
         w = self.chest
         top = (self.a - 0.4 * w) / (0.6 * w)
-        top = self.apex + np.where(top > 0, 0.34, 0.3) * top * top
+        top = self.apex + 0.32 * top * top
         peak = 0.5 * w
         off = self.a - peak
-        drop = np.where(off > 0, (0.12 if self.wide else 0.27) / (w - peak) ** 2, 0.09 / peak**2)
-        self.dome_v = self.dome + self.person.left_dome_drop * self.left + drop * off * off
+        lateral = np.clip(off, 0, None) / (w - peak)
+        medial = np.clip(-off, 0, None) / peak
+        drop = (0.12 if self.wide else 0.27) * lateral**2 + 0.09 * medial**2
+        self.dome_v = self.dome + self.person.left_dome_drop * _step(self.u / 0.3) + drop
         if 'effusion' in self.plan.findings:
             side = self.left if self.person.texture_seed % 2 else 1 - self.left
             self.dome_v = self.dome_v - side * 0.55 * np.clip(off, 0, None) ** 1.2
@@ -283,33 +286,35 @@ class _Body:
         size = self.person.heart * (1.12 if plan.view == 'AP' else 1)
         size *= 1.32 if 'large_heart' in plan.findings else 0.85 if self.wide else 1
         du = self.u - 0.2 * w * size
-        dv = self.v - (self.dome - 0.13)
-        along, across = 0.82 * du + 0.57 * dv, 0.82 * dv - 0.57 * du
-        r = np.sqrt((along / (0.5 * w * size)) ** 2 + (across / (0.4 * w * size)) ** 2)
-        heart = _step((1 - r) / 0.07)
-        # The waist between aorta and ventricle.
-        waist = 0.16 + 0.16 * size * np.clip((self.v - self.apex - 0.42) / 0.4, 0, 1)
-        great = _step((waist * w - self.u) / 0.03) * self.left * _step((self.v + 0.5) / 0.1)
-        knob = np.hypot(self.u - 0.13 * w, self.v - (self.apex + 0.38)) / (0.1 * w)
-        knob = _step((0.8 + 0.3 * self.person.aorta - knob) / 0.2)
-        return np.maximum(np.maximum(heart, great), knob)
+        dv = self.v - (self.dome - 0.05)
+        along, across = 0.8 * du + 0.6 * dv, 0.8 * dv - 0.6 * du
+        r = (along / (0.56 * w * size)) ** 2 + (across / (0.38 * w * size)) ** 2
+        heart = _step((1 - r) / 0.12)
+        # Aortic arch, then the waist that widens towards the ventricle.
+        arch = 0.05 * self.person.aorta * _bump(self.v, self.apex + 0.4, 0.09)
+        waist = 0.17 + 0.2 * size * np.clip((self.v - self.apex - 0.5) / 0.4, 0, 1)
+        great = _step((waist * w + arch - self.u) / 0.025) * (self.u > 0)
+        great *= _step((self.v - self.apex - 0.32) / 0.06)
+        return np.maximum(heart, great)
 
     def vessels(self, texture):
         """Branching vessels from both hila, about 0..1."""
         count, steps = 72, 70
         side = np.where(np.arange(count) % 2, 1.0, -1.0)
-        start_v = self.dome - 0.4 + texture.normal(0, 0.06, count)
+        start_v = self.dome - 0.42 + texture.normal(0, 0.09, count)
         angle = texture.uniform(-1.35, 1.45, count)[:, None]
         angle = angle + np.cumsum(texture.normal(0, 0.09, (count, steps)), axis=1)
         pace = 0.0085 * texture.uniform(0.5, 1, count)[:, None]
-        a = 0.15 * self.chest + np.cumsum(pace * np.cos(angle), axis=1)
+        a = (0.14 + texture.uniform(0, 0.12, count)[:, None]) * self.chest + np.cumsum(
+            pace * np.cos(angle), axis=1
+        )
         v = start_v[:, None] + np.cumsum(pace * np.sin(angle), axis=1)
         fade = np.linspace(1, 0.1, steps) * texture.uniform(0.4, 1, count)[:, None]
         thick, thin = np.s_[:, :26], np.s_[:, 18:]
         u = side[:, None] * a
-        trunks = self._splat(u[thick], v[thick], fade[thick], 3.0)
+        trunks = self._splat(u[thick], v[thick], fade[thick], 2.6)
         twigs = self._splat(u[thin], v[thin], fade[thin], 1.4)
-        return np.minimum(14 * trunks + 3.5 * twigs, 1.6)
+        return np.minimum(4.5 * trunks + 3 * twigs, 1.2)
 
     def collapse(self, vessels, chance):
         """Air around a partly collapsed lung: no vessels beyond a thin pleural line."""
@@ -324,40 +329,44 @@ class _Body:
         """Attenuation of the body without air in the lungs; sets ``tissue``, its share 0..1."""
         w, fat, a, v = self.chest, self.person.fat, self.a, self.v
         flank = w * 1.08 + fat + 0.05 * np.clip(v - self.dome, 0, 1) * (1 + 6 * fat)
-        axilla = -0.42
         slope = -0.98 + 0.25 * np.clip(a - 0.2, 0, None) + 0.6 * np.clip(a - 0.8, 0, None) ** 2
         trunk = _depth(np.minimum(flank - a, 1.2 * (v - slope)), 0.16)
-        trunk = trunk * np.where(v < axilla, 1, 1)
-        neck = _depth(np.minimum(0.24 + 0.3 * fat - a, 0.9 + v * 0 + (-0.6 - v)), 0.12)
+        neck = _depth(np.minimum(0.24 + 0.3 * fat - a, 0.3 - v), 0.12)
         # An arm is a capsule from the shoulder downward, spread or close to the body.
         top = w + 0.16 + 0.4 * fat
         axis = top + (0.12 + self.plan.arm_spread) * np.clip(v + 0.6, 0, None)
         arm = _depth(np.minimum(0.17 + 0.4 * fat - np.abs(a - axis), 1.2 * (v - slope)), 0.14)
         self._arm_axis = axis
         girdle = _depth(np.minimum(top + 0.1 - a, np.minimum(1.2 * (v - slope), -0.3 - v)), 0.2)
-        shell = np.maximum(np.maximum(0.8 * trunk, 0.62 * neck), np.maximum(0.52 * arm, 0.6 * girdle))
+        shell = np.maximum(
+            np.maximum(0.8 * trunk, 0.62 * neck), np.maximum(0.52 * arm, 0.6 * girdle)
+        )
         self.tissue = np.minimum(shell * 1.6, 1)
         soft = 0.68 * shell + 0.13 * np.exp(-((a / (0.3 * w)) ** 2)) * trunk
-        soft += 0.26 * _step((v - self.dome_v + 0.02) / 0.04) * trunk * (a < self.outer + 0.06)
+        soft += (
+            0.24 * _step((v - self.dome_v) / 0.05) * trunk * _step((self.outer + 0.05 - a) / 0.06)
+        )
         if self.person.breast:
             r = np.hypot((a - 0.62 * w) / (0.5 * w), (v - self.dome + 0.02) / 0.24)
             lower = 1 + 0.6 * _step((v - self.dome) / 0.2)
             soft += 0.1 * self.person.breast * np.sqrt(np.clip(1 - r * r, 0, 1)) * lower
-        return soft + 0.02 * _smooth_noise(np.random.default_rng(self.person.texture_seed), 10) * trunk
+        return (
+            soft + 0.02 * _smooth_noise(np.random.default_rng(self.person.texture_seed), 10) * trunk
+        )
 
     def bones(self):
         """Attenuation added by ribs, clavicles, spine, scapulae and arms (trachea taken off)."""
         a, v, w, person = self.a, self.v, self.chest, self.person
         x = a / w
         cage = _step((self.outer + 0.035 - a) / 0.02) * _step((v - self.apex + 0.09) / 0.04)
-        cage *= 1 - 0.65 * _step((v - self.dome_v - 0.05) / 0.1)
+        cage *= 1 - 0.85 * _step((v - self.dome_v - 0.03) / 0.08)
         stretch = (v - self.apex) * (1 + 0.08 * self.left)
         slope = person.rib_slope + 0.16 * np.clip(stretch, 0, 1.3)
         back = (stretch - slope * (x * x * 1.2 - 0.25 * np.sin(3 * x))) / person.rib_spacing
         front = stretch - 0.75 * np.clip(1 - x, 0, 1) ** 0.9 - slope
         front = front / (person.rib_spacing * 1.12) + 0.3
         ribs = 0.075 * _band(back) * _step((a - 0.1) / 0.05)
-        ribs += 0.05 * _band(front) * _step((x - 0.42) / 0.2) * _step((0.8 - self.h) / 0.3)
+        ribs += 0.04 * _band(front) * _step((x - 0.42) / 0.2) * _step((0.8 - self.h) / 0.3)
         bone = person.rib_weight * ribs * cage
         rim = np.exp(-(((a - self.outer - 0.012) / 0.014) ** 2)) * _step((v - self.apex) / 0.2)
         bone += 0.035 * rim * (0.5 + 0.5 * _step((self.dome_v - v) / 0.2))
@@ -390,7 +399,9 @@ class _Body:
         a, v, w = self.a, self.v, self.chest
         over_lung = 0.2 if self.plan.view == 'AP' else 0.02
         inner = w * (1.0 - over_lung) + 0.14 * (v + 0.5)
-        blade = np.minimum(a - inner, np.minimum(v + 0.72 + 0.1 * a, 0.5 * (0.5 - a - 0.6 * v) + 0.14))
+        blade = np.minimum(
+            a - inner, np.minimum(v + 0.72 + 0.1 * a, 0.5 * (0.5 - a - 0.6 * v) + 0.14)
+        )
         scapula = 0.05 * _step(blade / 0.02) + 0.05 * np.exp(-((blade / 0.012) ** 2))
         head = np.hypot(a - self._arm_axis, v + 0.62)
         shaft = _tube((a - self._arm_axis) / 0.058) * _step((v + 0.62) / 0.08)
@@ -453,35 +464,42 @@ def _opacities(plan, body, air, lungs):
     boxes = []
     for opacity in plan.opacities:
         rng = np.random.default_rng(opacity.seed)
-        low, high = opacity.heights
-        places = lungs & (body.left > 0.5) if opacity.left else lungs & (body.left < 0.5)
-        places &= (air > 0.45) & (body.h > low) & (body.h < high)
-        row, column = np.divmod(rng.choice(np.flatnonzero(places)), _GRID)
+        side = (body.left > 0.5) == opacity.left
+        # Flat indices run from apex to base, so a share of them is a height in the lung.
+        places = np.flatnonzero(lungs & side & (air > 0.45))
+        place = places[int(rng.uniform(*opacity.heights) * places.size)]
+        row, column = np.divmod(place, _GRID)
         u0, v0 = body.u[row, column], body.v[row, column]
         own = np.zeros_like(air)
         for _ in range(rng.integers(3, 7)):
-            du = body.u - u0 - opacity.half_width * rng.uniform(-0.55, 0.55)
-            dv = body.v - v0 - opacity.half_height * rng.uniform(-0.55, 0.55)
-            spread = rng.uniform(0.35, 0.7, 2)
-            r = (du / (spread[0] * opacity.half_width)) ** 2
-            r += (dv / (spread[1] * opacity.half_height)) ** 2
-            own = np.maximum(own, np.exp(-(r**1.3)) * rng.uniform(0.75, 1))
-        mottle = 0.72 + 0.26 * _smooth_noise(rng, 28) + 0.16 * _smooth_noise(rng, 64)
-        own *= np.clip(mottle, 0.25, 1) * opacity.strength
-        own *= (body.left > 0.5) == opacity.left
+            du = body.u - (u0 + opacity.half_width * rng.uniform(-0.55, 0.55))
+            dv = body.v - (v0 + opacity.half_height * rng.uniform(-0.55, 0.55))
+            spread = rng.uniform(0.35, 0.7, 2) * (opacity.half_width, opacity.half_height)
+            r = (du * du) * float(spread[0] ** -2) + (dv * dv) * float(spread[1] ** -2)
+            own = np.maximum(own, np.exp(-r * np.sqrt(r)) * rng.uniform(0.75, 1))
+        mottle = 0.75 + 0.15 * _smooth_noise(rng, 20) + 0.1 * _smooth_noise(rng, 64)
+        own *= np.clip(mottle, 0.25, 1) * opacity.strength * side
         visible = own * air
-        boxes.append(_bounding_box(visible > _VISIBLE_SHARE * visible.max()))
+        box = _bounding_box(visible > _VISIBLE_SHARE * visible.max())
+        if any(_overlap(box, other) for other in boxes):
+            continue
+        boxes.append(box)
         filled = np.maximum(filled, own)
     return filled, np.asarray(boxes, np.float32).reshape(-1, 4)
 
 
 def _bounding_box(mask):
     """(x, y, width, height) in film pixels of a mask on the grid, less its stray specks."""
-    mask = ndimage.binary_opening(mask, iterations=2)
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(mask.sum(axis) > 4) for axis in (1, 0))
     top, left = rows[0], columns[0]
     box = (left, top, columns[-1] + 1 - left, rows[-1] + 1 - top)
     return [side * (FILM_SIZE // _GRID) for side in box]
+
+
+def _overlap(box, other):
+    return all(
+        box[i] < other[i] + other[i + 2] and other[i] < box[i] + box[i + 2] for i in range(2)
+    )
 
 
 def _expose(plan, attenuation, tissue, chance):
@@ -490,10 +508,15 @@ def _expose(plan, attenuation, tissue, chance):
     attenuation = np.clip(attenuation, 0, None)
     attenuation = (1 - plan.scatter) * attenuation + 0.45 * plan.scatter * tissue
     tone = plan.white * (1 - np.exp(-plan.exposure * attenuation)) ** plan.gamma
-    film = _double(tone.astype(np.float32))
-    grain = chance.standard_normal(film.shape, dtype=np.float32)
-    film += plan.grain * grain * _double(0.35 + 0.65 * np.minimum(tissue, 1)).astype(np.float32)
-    pixels = np.clip(film, 0, 255).astype(np.uint8)
+    film = _double(tone)
+    grain = np.frombuffer(chance.bytes(film.size), np.uint8).astype(np.float32)
+    grain -= 127.5
+    # Uniform bytes have a standard deviation of 74; each grid pixel covers 2 x 2 of the film.
+    strength = plan.grain / 74 * (0.35 + 0.65 * tissue)
+    film.reshape(_GRID, 2, _GRID, 2)[:] += (
+        grain.reshape(_GRID, 2, _GRID, 2) * strength[:, None, :, None]
+    )
+    pixels = np.clip(film, 0, 255, out=film).astype(np.uint8)
     _stamp(pixels, plan, chance)
     top, bottom, left, right = plan.border
     pixels[:top] = pixels[FILM_SIZE - bottom :] = 0
@@ -526,19 +549,19 @@ def _draw_findings(rng, class_id):
 def _draw_opacities(rng):
     count = 1 + int(rng.choice(3, p=_BOX_COUNT_SHARES))
     first = bool(rng.random() < 0.5)
-    bilateral = count > 1 and rng.random() < 0.85
+    bilateral = count == 3 or (count == 2 and rng.random() < 0.85)
     drawn = []
     for i in range(count):
         left = first ^ (bilateral and i == 1)
-        alone = (count - 1 if not bilateral else count - 2) < 1 or left != first
-        heights = (0.3, 0.85) if alone else ((0.2, 0.4), (0.7, 0.85), (0.45, 0.55))[i]
+        alone = count == 1 or (bilateral and (count == 2 or i == 1))
+        heights = (0.2, 0.95) if alone else (0.1, 0.3) if i == 0 else (0.75, 0.95)
         drawn.append(
             Opacity(
                 left=left,
                 heights=heights,
-                half_width=rng.uniform(0.16, 0.32),
-                half_height=(0.3 if alone else 0.18) * math.exp(rng.normal(0, 0.35)),
-                strength=rng.uniform(0.45, 1.0),
+                half_width=rng.uniform(0.28, 0.5),
+                half_height=(0.45 if alone else 0.25) * math.exp(rng.normal(0, 0.35)),
+                strength=0.4 + 0.6 * rng.beta(2, 1),
                 seed=int(rng.integers(2**32)),
             )
         )
@@ -581,24 +604,36 @@ def _band(phase):
 def _smooth_noise(rng, cells):
     """Unit-variance noise, float32 [512,512], with about ``cells`` waves over the side."""
     weights = _interpolation(cells)
-    return weights @ rng.standard_normal((cells, cells), dtype=np.float32) @ weights.T
+    coarse = rng.standard_normal((cells, cells), dtype=np.float32)
+    return (weights @ np.ascontiguousarray((weights @ coarse).T)).T
 
 
 @functools.lru_cache(maxsize=8)
 def _interpolation(cells):
-    """Weights float32 [512,cells] of smooth interpolation with rows of unit norm."""
+    """Sparse weights float32 [512,cells] of smooth interpolation, with rows of unit norm."""
     at = (np.arange(_GRID) + 0.5) / _GRID * cells - 0.5
     weights = np.exp(-1.4 * (at[:, None] - np.arange(cells)[None, :]) ** 2)
-    return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
+    weights[weights < 1e-3] = 0
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    return sparse.csr_array(weights.astype(np.float32))
 
 
 def _double(image):
     """Twice the size by linear interpolation, pixel centres kept in place."""
-    for _ in range(2):
-        before = np.concatenate([image[:1], image[:-1]])
-        after = np.concatenate([image[1:], image[-1:]])
-        out = np.empty((2 * image.shape[0], image.shape[1]), image.dtype)
-        out[0::2] = 0.75 * image + 0.25 * before
-        out[1::2] = 0.75 * image + 0.25 * after
-        image = out.T
-    return image
+    rows = np.empty((2 * image.shape[0], image.shape[1]), image.dtype)
+    rows[0::2], rows[1::2] = _between(image)
+    film = np.empty((rows.shape[0], 2 * rows.shape[1]), image.dtype)
+    film[:, 0::2], film[:, 1::2] = (half.T for half in _between(rows.T))
+    return film
+
+
+def _between(image):
+    """The rows a quarter before and a quarter after each row."""
+    near = 0.75 * image
+    far = 0.25 * image
+    before, after = near.copy(), near
+    before[1:] += far[:-1]
+    before[0] += far[0]
+    after[:-1] += far[1:]
+    after[-1] += far[-1]
+    return before, after

@@ -13,6 +13,10 @@ import optax
 __all__ = ['FILM_LOSSES', 'MASK_LOSSES', 'film_losses']
 
 
+# Share of the picture; half of RSNA's median box covers 3 %.
+_SMOOTHING = 0.03
+
+
 def film_losses(outputs: dict, *, labels, mask_target, config) -> dict:
     """All losses of a batch.
 
@@ -44,16 +48,29 @@ def _mask_bce(logits, target):
 
 
 def _mask_soft_iou(logits, target):
-    """1 - (intersection + 1) / (union + 1) of probabilities: the seed project's, film by film."""
+    """1 - (intersection + s) / (union + s) of probabilities.
+
+    The seed project summed over the whole batch. Film by film, a film without boxes counts as
+    much as one with, so s must be of a box's size: with s of one cell, the first false cell would
+    cost more than a missed box, and masks stay empty.
+    """
     probs = jax.nn.sigmoid(logits)
+    smooth = _smoothing(logits)
     intersection = _sum(probs * target)
-    return 1 - (intersection + 1) / (_sum(probs) + _sum(target) - intersection + 1)
+    union = _sum(probs) + _sum(target) - intersection
+    return 1 - (intersection + smooth) / (union + smooth)
 
 
 def _mask_dice(logits, target):
-    """1 - Dice of probabilities, smoothed by one cell: Milletari et al. 2016, arXiv:1606.04797."""
+    """1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), smoothed as soft IoU."""
     probs = jax.nn.sigmoid(logits)
-    return 1 - (2 * _sum(probs * target) + 1) / (_sum(probs) + _sum(target) + 1)
+    smooth = _smoothing(logits)
+    total = _sum(probs) + _sum(target)
+    return 1 - (2 * _sum(probs * target) + smooth) / (total + smooth)
+
+
+def _smoothing(logits):
+    return _SMOOTHING * logits.shape[1] * logits.shape[2]
 
 
 def _sum(x):

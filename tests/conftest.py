@@ -1,5 +1,6 @@
 """Fixtures shared by the tests."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,11 @@ import pytest
 from configs import smoke
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+# Compiling is most of what the tests do, and they compile the same tiny models again and again,
+# in processes of their own too. Set before JAX is imported.
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache' / 'jax'))
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
 
 @pytest.fixture(scope='session')

@@ -23,10 +23,11 @@ def mask_to_boxes(
 
     The seed project's rule: cells above the threshold, their connected components (through sides,
     not corners), a box around each, the component's mean value as confidence. Where the seed let
-    boxes end at the borders of cells, here they end inside them: a cell's value is an estimate of
-    the share that boxes cover (``targets.box_mask``), so a border cell of 0.3 is covered to 30 %.
-    A box at least two cells wide and high, rendered by ``box_mask``, is given back exactly. A
-    box never reaches over its component grown by one cell.
+    boxes end at the borders of cells, here they end inside them: a cell's value estimates the
+    share that boxes cover (``targets.box_mask``), and relative to the component's highest value
+    the share if there is a box at all, so a border cell of 0.3 beside 1.0, or of 0.2 beside 0.67,
+    is covered to 30 %. A box at least two cells wide and high, rendered by ``box_mask``, is given
+    back exactly. A box never reaches over its component grown by one cell.
 
     Args:
         mask_probs: float [m,m] in [0, 1].
@@ -50,8 +51,9 @@ def mask_to_boxes(
     for index in range(1, count + 1):
         component = components == index
         if component.mean() >= min_area:
-            top, bottom = _extent(component.T, probs.T)
-            left, right = _extent(component, probs)
+            shares = np.minimum(probs / probs[component].max(), 1)
+            top, bottom = _extent(component.T, shares.T)
+            left, right = _extent(component, shares)
             boxes.append((left, top, right - left, bottom - top))
             scores.append(probs[component].mean())
     boxes = np.array(boxes).reshape(-1, 4) * (image_size / len(probs))
@@ -63,7 +65,7 @@ def mask_to_boxes(
     return boxes[order].astype(np.float32), scores[order].astype(np.float32)
 
 
-def _extent(component, probs):
+def _extent(component, shares):
     """Where a component begins and ends along the columns, in cells.
 
     An edge lies in the component's last column or in the one after it, whichever is covered in
@@ -73,13 +75,9 @@ def _extent(component, probs):
     """
     columns = np.flatnonzero(component.any(axis=0))
     first, last = columns[0], columns[-1]
-    padded = np.pad(probs, ((0, 0), (1, 1)))  # column j stands at j + 1
+    padded = np.pad(shares, ((0, 0), (1, 1)))  # column j stands at j + 1
     before = (padded[:, first] + padded[:, first + 1])[component[:, first]].max()
     after = (padded[:, last + 1] + padded[:, last + 2])[component[:, last]].max()
-    if first == last:
-        # One column has both edges: its uncovered share is split between them, not counted twice.
-        uncovered = 1 - probs[component[:, first], first].max()
-        before, after = before + uncovered / 2, after + uncovered / 2
     return first + 1 - before, last + after
 
 

@@ -18,8 +18,8 @@ def box_mask(
     union; two films of RSNA's table have overlapping boxes at all.
 
     Args:
-        boxes: float32 [B,N,4], (x, y, width, height) in picture pixels (``geometry.film_to_image``).
-            They may reach over the picture's border.
+        boxes: float32 [B,N,4], (x, y, width, height) in picture pixels, as
+            ``data.geometry.film_to_image`` gives them. They may reach over the picture's border.
         num_boxes: int [B]; boxes from this index on are padding.
         image_size: side of the square picture in pixels.
         mask_size: side of the mask in cells.

@@ -84,8 +84,10 @@ def threshold_between(low: float, high: float) -> float:
     Scores are float32 on the device and thresholds Python floats in files: a number that both
     hold gives the same decision everywhere. Where no float32 lies between, it is ``high``.
     """
-    middle = float(np.float32((float(low) + float(high)) / 2))
-    return middle if low < middle <= high else float(high)
+    # Plain floats: NumPy would compare a float32 with the float64 middle in float32.
+    low, high = float(low), float(high)
+    middle = float(np.float32((low + high) / 2))
+    return middle if low < middle <= high else high
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,10 +102,10 @@ def best_score_threshold(
 
     Exact over every set of boxes that a threshold can select, the empty one too. Thresholds with
     the same, highest figure form ranges between observed scores; the middle of the widest range
-    is taken, where a small change of the scores does least. The lowest range ends at 0, below
-    which confidences do not go.
+    is taken, where a small change of the scores does least. A range ends at the lowest score:
+    what is below it was not tried.
 
-    Args and errors as of ``challenge_map``. Scores are confidences, from 0 on.
+    Args and errors as of ``challenge_map``.
 
     Returns:
         The threshold (a box is drawn when its score is at least that) and the figure reached.
@@ -122,7 +122,7 @@ def best_score_threshold(
     # Candidate i stands for the thresholds above candidate i + 1 and up to itself.
     good = np.concatenate([[False], figures >= best - _SAME, [False]])
     changes = np.flatnonzero(np.diff(good.astype(int)))
-    lower_ends = np.append(candidates[1:], min(0.0, candidates[-1]))
+    lower_ends = np.append(candidates[1:], candidates[-1])
     highs, lows = candidates[changes[::2]], lower_ends[changes[1::2] - 1]
     widest = int(np.argmax(highs - lows))
     return threshold_between(lows[widest], highs[widest]), float(best)
@@ -137,7 +137,7 @@ def _figures_by_candidate(films):
     curves = [_scores_by_count(*film, False) for film in films]
     changes = np.concatenate([np.diff(np.nan_to_num(curve)) for curve in curves])
     # The first box on a film without truth brings it into the mean.
-    joins = np.concatenate([np.diff(~np.isnan(curve), prepend=True)[1:] for curve in curves])
+    joins = np.concatenate([np.diff(np.isnan(curve)) for curve in curves])
     values = np.concatenate([np.sort(confidence)[::-1] for _, _, confidence in films])
     order = np.argsort(-values, kind='stable')
     values = values[order]
@@ -152,11 +152,9 @@ def _figures_by_candidate(films):
 
 def _scores_by_count(truth, predicted, confidence, inclusive):
     """A film's score with its 0, 1, ... n surest boxes: float64 [n + 1], NaN where left out."""
+    matched = greedy_match(truth, predicted, confidence, IOU_THRESHOLDS, inclusive=inclusive)
     order = np.argsort(-confidence, kind='stable')
-    matched = greedy_match(
-        truth, predicted[order], confidence[order], IOU_THRESHOLDS, inclusive=inclusive
-    )
-    hits = np.cumsum(matched >= 0, axis=1)
+    hits = np.cumsum(matched[:, order] >= 0, axis=1)
     drawn = np.arange(1, len(predicted) + 1)
     scores = np.mean(hits / (drawn + len(truth) - hits), axis=0)
     return np.concatenate([[0.0 if len(truth) else math.nan], scores])

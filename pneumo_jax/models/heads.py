@@ -11,7 +11,7 @@ __all__ = ['MASK_STRIDE', 'FilmHead', 'MaskHead']
 
 # A mask cell covers 8x8 pixels: 32 film pixels of a 1024-pixel film at 256, a seventh of the
 # median box's width.
-MASK_STRIDE = 8
+MASK_STRIDE = 4
 
 
 class FilmHead(nnx.Module):

@@ -1,0 +1,96 @@
+"""A folder that appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import shutil
+
+from pneumo_jax.data.tfrecord import MANIFEST_NAME
+from pneumo_jax.errors import InputError
+
+__all__ = ['OutputFolder']
+
+
+class OutputFolder:
+    """Builds ``DIR`` in its hidden sibling ``.NAME.partial``; use it in a ``with``.
+
+    What is not published when the ``with`` ends is removed. The lock is the kernel's and goes
+    with the process, however that ends; what a killed process left is cleared by the next.
+
+    Args:
+        output_dir: the final folder.
+        overwrite: replace an older conversion there.
+
+    Raises:
+        InputError: if the folder exists (without ``overwrite``, or is no conversion), cannot be
+            written, or another process is building it.
+    """
+
+    def __init__(self, output_dir, *, overwrite: bool):
+        # absolute(): a name such as "." has no sibling.
+        self._final = pathlib.Path(output_dir).absolute()
+        self._overwrite = overwrite
+        self.path = self._final.with_name(f'.{self._final.name}.partial')
+
+    def __enter__(self) -> OutputFolder:
+        self._check_final()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise InputError(
+                f'{self.path} cannot be made ({error.strerror}): give another --output_dir'
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between opening and locking the other process may have published the folder.
+            locked = os.fstat(self._lock).st_ino == self.path.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):
+            locked = False
+        if not locked:
+            os.close(self._lock)
+            raise InputError(
+                f'another conversion is writing {self._final}: wait for it, or give another '
+                '--output_dir'
+            )
+        _clear(self.path)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        os.close(self._lock)
+
+    def publish(self) -> None:
+        """Gives the folder its final name."""
+        self._check_final()
+        old = self._final.with_name(f'.{self._final.name}.old')
+        if old.exists():
+            shutil.rmtree(old)
+        if self._final.exists():
+            self._final.replace(old)
+        self.path.replace(self._final)
+        if old.exists():
+            shutil.rmtree(old)
+
+    def _check_final(self):
+        if not self._final.exists() and not self._final.is_symlink():
+            return
+        if not self._overwrite:
+            raise InputError(f'{self._final} exists: give another --output_dir, or --overwrite')
+        empty = self._final.is_dir() and not any(self._final.iterdir())
+        if self._final.is_symlink() or not (empty or (self._final / MANIFEST_NAME).is_file()):
+            raise InputError(
+                f'{self._final} is no conversion (no {MANIFEST_NAME}), so --overwrite does not '
+                'replace it: give another --output_dir'
+            )
+
+
+def _clear(folder):
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,81 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from pneumo_jax.data.pipeline import FilmSplit, eval_batches, prefetch, train_batches
+from pneumo_jax.errors import InputError
+
+
+@pytest.fixture(scope='module')
+def split(phantom_shards):
+    return FilmSplit(phantom_shards, 'train')
+
+
+def films_of(split, batches):
+    """The indices of the films in the batches, found by their pixels."""
+    index = {split[i]['image'].tobytes(): i for i in range(len(split))}
+    return [index[image.tobytes()] for batch in batches for image in batch['image']]
+
+
+def test_every_film_once_an_epoch_over_the_seams(split):
+    size, epochs = 7, 3
+    steps = range(epochs * len(split) // size + 1)
+    seen = films_of(split, train_batches(split, batch_size=size, seed=0, steps=steps))
+    orders = [seen[e * len(split) : (e + 1) * len(split)] for e in range(epochs)]
+    for order in orders:
+        assert sorted(order) == list(range(len(split)))
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_fault_54_resuming_in_mid_epoch_gives_the_same_batches(split):
+    def batches(steps, seed=0):
+        return films_of(split, train_batches(split, batch_size=8, seed=seed, steps=steps))
+
+    assert batches(range(9))[3 * 8 :] == batches(range(3, 9))
+    assert batches(range(9)) != batches(range(9), seed=1)
+
+
+def test_the_last_evaluation_batch_is_padded_and_masked_never_dropped(split):
+    size = len(split) - 3
+    (first, first_records), (last, last_records) = eval_batches(split, batch_size=size)
+    assert first['mask'].all()
+    np.testing.assert_array_equal(last['mask'], np.arange(size) < 3)
+    assert len(first_records) + len(last_records) == len(split)
+    assert {v.shape[0] for v in last.values()} == {size}
+    assert films_of(split, [{'image': last['image'][last['mask']]}]) == [size, size + 1, size + 2]
+
+
+def test_batches_have_the_documented_dtypes(split):
+    batch = next(train_batches(split, batch_size=4, seed=0, steps=range(1)))
+    assert {k: (v.dtype.name, v.shape) for k, v in batch.items()} == {
+        'image': ('uint8', (4, 64, 64, 1)),
+        'label': ('int32', (4,)),
+        'class_id': ('int32', (4,)),
+        'boxes': ('float32', (4, 8, 4)),
+        'num_boxes': ('int32', (4,)),
+        'film_size': ('int32', (4, 2)),
+        'mask': ('bool', (4,)),
+    }
+
+
+def test_fault_56_batch_larger_than_the_split(split):
+    with pytest.raises(InputError, match='larger than'):
+        next(train_batches(split, batch_size=len(split) + 1, seed=0, steps=range(1)))
+
+
+def test_prefetch_raises_where_the_item_would_have_come():
+    def items():
+        yield 1
+        yield 2
+        raise OSError('disk')
+
+    got = []
+    with pytest.raises(OSError, match='disk'):
+        for item in prefetch(items()):
+            got.append(item)
+    assert got == [1, 2]
+
+
+def test_prefetch_can_be_left_early():
+    assert list(itertools.islice(prefetch(iter(range(1000))), 3)) == [0, 1, 2]

@@ -1,0 +1,122 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pneumo_jax.data.dicom import read_film
+from pneumo_jax.overlay import PREDICTION_COLOUR, TRUTH_COLOUR, draw_film
+from tests.conftest import run_command
+
+
+def predict(workdir, output, *arguments):
+    return run_command(
+        '-m', 'pneumo_jax.predict', f'--workdir={workdir}', f'--output_dir={output}', *arguments
+    )
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def films(phantom_download):
+    return sorted((phantom_download / 'stage_2_train_images').iterdir())[:5]
+
+
+def test_tables_and_overlays_of_every_film(
+    trained_workdir, phantom_download, phantom_shards, films, tmp_path
+):
+    done = predict(
+        trained_workdir,
+        tmp_path / 'out',
+        f'--labels_csv={phantom_download}/stage_2_train_labels.csv',
+        *films,
+    )
+    assert done.returncode == 0, done.stderr
+    ids = [film.stem for film in films]
+    predictions = rows(tmp_path / 'out' / 'predictions.csv')
+    assert [row['id'] for row in predictions] == ids
+    assert all(0 <= float(row['probability']) <= 1 for row in predictions)
+    submission = rows(tmp_path / 'out' / 'submission.csv')
+    assert [row['patientId'] for row in submission] == ids
+    for row in submission:
+        numbers = row['PredictionString'].split()
+        assert len(numbers) % 5 == 0
+    assert sorted(p.stem for p in (tmp_path / 'out' / 'overlays').iterdir()) == ids
+    assert (tmp_path / 'out' / 'contact_sheet.png').exists()
+
+
+def test_the_same_answers_as_evaluation(trained_workdir, phantom_download, tmp_path):
+    run_command('-m', 'pneumo_jax.evaluate', f'--workdir={trained_workdir}')
+    evaluated = {row['id']: row for row in rows(trained_workdir / 'films-test.csv')}
+    images = phantom_download / 'stage_2_train_images'
+    done = predict(trained_workdir, tmp_path / 'out', *[images / f'{i}.dcm' for i in evaluated])
+    assert done.returncode == 0, done.stderr
+    for row in rows(tmp_path / 'out' / 'predictions.csv'):
+        same = evaluated[row['id']]
+        assert float(row['probability']) == pytest.approx(float(same['probability']), abs=1e-5)
+        assert row['boxes'] == same['boxes']
+
+
+def test_fault_61_one_bad_film_costs_one_film(trained_workdir, films, tmp_path):
+    folder = tmp_path / 'films'
+    folder.mkdir()
+    for film in films[:2]:
+        shutil.copy(film, folder)
+    (folder / 'broken.dcm').write_bytes(films[0].read_bytes()[:3000])
+    done = predict(trained_workdir, tmp_path / 'out', folder)
+    assert done.returncode == 1
+    assert len(rows(tmp_path / 'out' / 'predictions.csv')) == 2
+    (rejected,) = rows(tmp_path / 'out' / 'rejected.csv')
+    assert rejected['id'] == 'broken'
+    assert 'broken.dcm' in done.stderr
+
+
+def test_fault_62_boxes_are_in_the_films_own_pixels(trained_workdir, films, tmp_path):
+    """A film of another size and shape, with the same picture: the boxes scale with it."""
+    picture = Image.fromarray(read_film(films[0]).pixels)
+    picture.save(tmp_path / 'square.png')
+    picture.resize((512, 512), Image.Resampling.BOX).save(tmp_path / 'half.png')
+    done = predict(
+        trained_workdir, tmp_path / 'out', tmp_path / 'square.png', tmp_path / 'half.png'
+    )
+    assert done.returncode == 0, done.stderr
+    half, square = (
+        np.array(row['boxes'].split(), float).reshape(-1, 5)
+        for row in sorted(rows(tmp_path / 'out' / 'predictions.csv'), key=lambda row: row['id'])
+    )
+    np.testing.assert_allclose(square[:, 1:], 2 * half[:, 1:], atol=20)
+    with Image.open(tmp_path / 'out' / 'overlays' / 'half.png') as overlay:
+        assert overlay.size == (512, 512)
+
+
+def test_fault_63_existing_output_is_kept_without_overwrite(trained_workdir, films, tmp_path):
+    output = tmp_path / 'out'
+    output.mkdir()
+    (output / 'mine.txt').write_text('mine')
+    done = predict(trained_workdir, output, films[0])
+    assert done.returncode == 2
+    assert '--overwrite' in done.stderr
+    assert (output / 'mine.txt').exists()
+    assert predict(trained_workdir, output, '--overwrite', films[0]).returncode == 0
+    assert (output / 'predictions.csv').exists()
+
+
+def test_files_of_the_same_id_are_refused(trained_workdir, films, tmp_path):
+    shutil.copy(films[0], tmp_path / films[0].name)
+    done = predict(trained_workdir, tmp_path / 'out', films[0], tmp_path)
+    assert done.returncode == 2
+    assert 'same id' in done.stderr
+
+
+def test_truth_is_red_and_prediction_blue_where_the_boxes_are():
+    truth, boxes = np.array([[10, 20, 50, 40.0]]), np.array([[100, 20, 50, 40.0]])
+    picture = np.asarray(
+        draw_film(np.zeros((200, 300), np.uint8), truth=truth, boxes=boxes, scores=None)
+    )
+    for colour, (x, y, w, h) in ((TRUTH_COLOUR, truth[0]), (PREDICTION_COLOUR, boxes[0])):
+        ys, xs = np.nonzero((picture == colour).all(axis=-1))
+        assert (xs.min(), ys.min(), xs.max(), ys.max()) == (x, y, x + w, y + h)
