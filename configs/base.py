@@ -42,8 +42,8 @@ def get_config() -> ConfigDict:
     config.model.in_channels = 1
     # Rate of dropout before the film head's dense layer.
     config.model.dropout = 0.2
-    # Width of the mask head.
-    config.model.mask_channels = 64
+    # Width of the feature pyramid that the heads read.
+    config.model.pyramid_channels = 64
     # Of the activations: float32, or bfloat16 on accelerators. Parameters and losses are float32.
     config.model.dtype = 'float32'
 

@@ -13,161 +13,43 @@ is 1; it is 2 where the input as a whole is not right.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import itertools
-import logging
-import pathlib
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
 
 from absl import flags
-from tqdm import tqdm
 
-from data_prep.films import (
-    FilmFacts,
-    FilmTask,
-    FoundFiles,
-    convert_chunk,
-    find_films,
-    spool_name,
-)
-from data_prep.labels import LabelTable, Rejection, read_rsna_labels
-from data_prep.manifest import make_manifest
-from data_prep.output_folder import OutputFolder
-from data_prep.report import make_report, rejection_lines, split_counts, summary_lines
-from data_prep.splits import assign_splits
-from data_prep.workers import map_in_processes
+from data_prep.conversion import Options, convert
 from pneumo_jax import command
-from pneumo_jax.data.tfrecord import (
-    MANIFEST_NAME,
-    SPLITS,
-    RecordFile,
-    ShardInfo,
-    shard_name,
-    write_records,
-)
 from pneumo_jax.errors import InputError
-from pneumo_jax.writers import write_json
 
-__all__ = ['Options', 'convert']
-
-_IMAGES_DIR = flags.DEFINE_string(
+flags.DEFINE_string(
     'images_dir', None, 'Folder of films, <id>.dcm (or .png, .jpg), also in folders below.'
 )
-_LABELS_CSV = flags.DEFINE_string(
-    'labels_csv', None, "Table in the form of RSNA's stage_2_train_labels.csv."
-)
-_CLASS_INFO_CSV = flags.DEFINE_string(
+flags.DEFINE_string('labels_csv', None, "Table in the form of RSNA's stage_2_train_labels.csv.")
+flags.DEFINE_string(
     'class_info_csv', None, "Table in the form of RSNA's stage_2_detailed_class_info.csv."
 )
-_PERSON_CSV = flags.DEFINE_string(
+flags.DEFINE_string(
     'person_csv',
     None,
     'Table of patientId and person_id (or nih_patient): with it no person is in two splits.',
 )
-_OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; must not exist yet.')
-_IMAGE_SIZE = flags.DEFINE_integer(
+flags.DEFINE_string('output_dir', None, 'Folder to write; must not exist yet.')
+flags.DEFINE_integer(
     'image_size', 256, 'Side of the square pictures in pixels.', lower_bound=16, upper_bound=4096
 )
-_NUM_SHARDS = flags.DEFINE_integer('num_shards', 4, 'Shards of each split.', lower_bound=1)
-_SPLIT_FRACTIONS = flags.DEFINE_list(
+flags.DEFINE_integer('num_shards', 4, 'Shards of each split.', lower_bound=1)
+flags.DEFINE_list(
     'split_fractions', ['0.7', '0.15', '0.15'], 'Shares of train, validation and test.'
 )
-_SPLIT_SEED = flags.DEFINE_integer('split_seed', 0, 'For another division.')
-_MAX_BAD = flags.DEFINE_integer(
-    'max_bad', 0, 'How many rejected films are tolerated.', lower_bound=0
-)
-_ALLOW_MISSING = flags.DEFINE_bool('allow_missing', False, 'Tolerate labelled films without file.')
-_ANY_MODALITY = flags.DEFINE_bool(
+flags.DEFINE_integer('split_seed', 0, 'For another division.')
+flags.DEFINE_integer('max_bad', 0, 'How many rejected films are tolerated.', lower_bound=0)
+flags.DEFINE_bool('allow_missing', False, 'Tolerate labelled films without file.')
+flags.DEFINE_bool(
     'any_modality', False, 'Also take DICOM that is no chest radiograph (CR or DX, frontal).'
 )
-_OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace an older conversion in output_dir.')
-_NUM_WORKERS = flags.DEFINE_integer(
+flags.DEFINE_bool('overwrite', False, 'Replace an older conversion in output_dir.')
+flags.DEFINE_integer(
     'num_workers', 0, 'Worker processes; 0 means one for each core.', lower_bound=0
 )
-
-_REPORT_NAME = 'report.json'
-# Also the step of the progress bar.
-_CHUNK_FILMS = 16
-
-log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What to convert and how; the flags of the same names say more."""
-
-    images_dir: str
-    labels_csv: str
-    output_dir: str
-    class_info_csv: str | None = None
-    person_csv: str | None = None
-    image_size: int = 256
-    num_shards: int = 4
-    split_fractions: Sequence[float] = (0.7, 0.15, 0.15)
-    split_seed: int = 0
-    max_bad: int = 0
-    allow_missing: bool = False
-    any_modality: bool = False
-    overwrite: bool = False
-    num_workers: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Converted:
-    """An accepted film and where its record is spooled."""
-
-    facts: FilmFacts
-    spool: pathlib.Path
-    index: int
-
-
-def convert(options: Options) -> int:
-    """Converts, and says what was done.
-
-    Returns:
-        The exit code: 0, or 1 if more than ``max_bad`` films were rejected.
-
-    Raises:
-        InputError: if a table, a folder or an option is not right.
-    """
-    with OutputFolder(options.output_dir, overwrite=options.overwrite) as folder:
-        table = read_rsna_labels(options.labels_csv, options.class_info_csv, options.person_csv)
-        found = find_films(options.images_dir)
-        tasks, missing, unlabelled = _match(found, table)
-        if missing and not options.allow_missing:
-            raise InputError(
-                f'{len(missing)} of {len(table.films)} labelled films have no file in '
-                f'{options.images_dir}, the first {missing[0]!r}: is it the right folder? Go on '
-                'without them with --allow_missing'
-            )
-        spool_dir = folder.path / 'spool'
-        spool_dir.mkdir()
-        converted, rejected = _convert_films(tasks, spool_dir, options)
-        rejected += [*table.rejected, *_ambiguous(found, table)]
-        report = make_report(
-            found=found,
-            table=table,
-            accepted=[film.facts for film in converted],
-            rejected=rejected,
-            missing=missing,
-            unlabelled=unlabelled,
-        )
-        if report['counts']['rejected'] > options.max_bad:
-            return _refuse(report, options)
-        if not converted:
-            raise InputError(f'none of the {len(tasks)} films can be used')
-        manifest = _write_shards(folder.path, converted, options)
-        shutil.rmtree(spool_dir)
-        write_json(folder.path / MANIFEST_NAME, manifest)
-        write_json(folder.path / _REPORT_NAME, report)
-        folder.publish()
-    for line in summary_lines(manifest['splits'], report):
-        command.say(line)
-    command.say(manifest['protocol']['sentence'])
-    command.say(f'shards, {MANIFEST_NAME} and {_REPORT_NAME} are in {options.output_dir}')
-    return 0
 
 
 def main(argv: list[str]) -> int:
@@ -189,117 +71,6 @@ def main(argv: list[str]) -> int:
             f'{error.filename or options.output_dir}: {error.strerror}; nothing was written under '
             'the final name'
         ) from error
-
-
-def _match(found: FoundFiles, table: LabelTable):
-    """(films to convert, ids of films without file, ids of files without label), sorted."""
-    labels = {film.patient_id: film for film in table.films}
-    known = labels.keys() | {rejection.patient_id for rejection in table.rejected}
-    ids = found.films.keys() | found.ambiguous.keys()
-    tasks = [FilmTask(found.films[id_], labels[id_]) for id_ in found.films if id_ in labels]
-    return tasks, sorted(labels.keys() - ids), sorted(ids - known)
-
-
-def _ambiguous(found: FoundFiles, table: LabelTable) -> list[Rejection]:
-    """Labelled films that several files claim to be."""
-    return [
-        Rejection(
-            film.patient_id,
-            'several_files',
-            f'{film.patient_id} is the name of {" and ".join(map(str, paths))}: keep one',
-        )
-        for film in table.films
-        if (paths := found.ambiguous.get(film.patient_id))
-    ]
-
-
-def _convert_films(tasks, spool_dir, options) -> tuple[list[_Converted], list[Rejection]]:
-    """Spools the records of all films; chunks do not depend on the number of workers."""
-    work = functools.partial(
-        convert_chunk,
-        spool_dir=spool_dir,
-        image_size=options.image_size,
-        any_modality=options.any_modality,
-    )
-    starts = range(0, len(tasks), _CHUNK_FILMS)
-    jobs = [(i, tasks[start : start + _CHUNK_FILMS]) for i, start in enumerate(starts)]
-    converted, rejected = [], []
-    with tqdm(total=len(tasks), desc='films', unit='film') as bar:
-        for number, results in enumerate(map_in_processes(work, jobs, options.num_workers)):
-            accepted = [result for result in results if isinstance(result, FilmFacts)]
-            spool = spool_dir / spool_name(number)
-            converted += [_Converted(facts, spool, i) for i, facts in enumerate(accepted)]
-            rejected += [result for result in results if isinstance(result, Rejection)]
-            bar.update(len(results))
-    return converted, rejected
-
-
-def _write_shards(folder, converted: list[_Converted], options) -> dict:
-    """Splits, writes the shards and their TFDS metadata; returns the manifest."""
-    assignment = assign_splits(
-        [film.facts.label for film in converted],
-        fractions=options.split_fractions,
-        seed=options.split_seed,
-    )
-    films = {split: [] for split in SPLITS}
-    for film in converted:
-        films[assignment.splits[film.facts.label.patient_id]].append(film)
-    shards = {
-        split: _write_split(folder, split, films[split], options.num_shards) for split in SPLITS
-    }
-    # Imported here for its seconds: bad input is told before.
-    from data_prep.tfds_metadata import write_tfds_metadata
-
-    write_tfds_metadata(folder, shards, image_size=options.image_size)
-    return make_manifest(
-        image_size=options.image_size,
-        protocol=assignment.protocol,
-        counts={s: split_counts([film.facts.label for film in films[s]]) for s in SPLITS},
-        shards=shards,
-    )
-
-
-def _write_split(folder, split, films: list[_Converted], num_shards) -> list[ShardInfo]:
-    """Copies a split's records from the spool to its shards.
-
-    The order is that of a hash of the ids, so that every shard is a fair sample.
-    """
-    films = sorted(
-        films, key=lambda film: hashlib.sha256(film.facts.label.patient_id.encode()).digest()
-    )
-    num_shards = min(num_shards, len(films))
-    edges = [i * len(films) // num_shards for i in range(num_shards + 1)]
-    return [
-        write_records(
-            folder / shard_name(split, shard, num_shards), _spooled_records(films[start:end])
-        )
-        for shard, (start, end) in enumerate(itertools.pairwise(edges))
-    ]
-
-
-def _spooled_records(films: Iterable[_Converted]) -> Iterator[bytes]:
-    # Each open spool file takes a file handle, of which systems give few.
-    open_spool = functools.lru_cache(maxsize=64)(RecordFile)
-    for film in films:
-        yield open_spool(film.spool)[film.index]
-
-
-def _refuse(report, options) -> int:
-    output_dir = pathlib.Path(options.output_dir)
-    path = output_dir.with_name(f'{output_dir.name}.{_REPORT_NAME}')
-    write_json(path, report)
-    bad = report['counts']['rejected']
-    for line in rejection_lines(report):
-        log.error(line)
-    log.error(
-        'ERROR: %d films were rejected, more than --max_bad=%d; no shards were written. All are '
-        'listed in %s. Correct them, or go on without them with --max_bad=%d',
-        bad,
-        options.max_bad,
-        path,
-        bad,
-    )
-    return 1
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Makes a phantom Kaggle download, for those who have none: ``python data_prep/make_demo.py --help``.
+"""Makes a phantom Kaggle download: ``python data_prep/make_demo.py --help``.
 
 The folder has the names, tables and DICOM tags of the RSNA Pneumonia Detection Challenge, so that
 every later step runs as on the real films. What is learned on phantoms says nothing about people.
@@ -6,19 +6,15 @@ every later step runs as on the real films. What is learned on phantoms says not
 
 from __future__ import annotations
 
-import concurrent.futures
 import csv
 import dataclasses
 import functools
 import io
 import logging
-import multiprocessing
-import os
 import pathlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
 
 import numpy as np
 import pydicom
@@ -31,6 +27,7 @@ from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 from tqdm import tqdm
 
 from data_prep import phantom
+from data_prep.workers import map_in_processes
 from pneumo_jax import command
 from pneumo_jax.data.dicom import read_film
 from pneumo_jax.errors import InputError
@@ -75,7 +72,7 @@ def make_demo(
     *,
     num_films: int,
     seed: int,
-    workers: int | None = None,
+    num_workers: int = 0,
     overwrite: bool = False,
     with_contact_sheet: bool = True,
 ) -> pathlib.Path:
@@ -85,33 +82,41 @@ def make_demo(
         output_dir: folder to make; it appears only when it is complete.
         num_films: number of films.
         seed: seed of everything.
-        workers: processes; by default one per core.
-        overwrite: replace a folder that is there.
+        num_workers: processes, 0 means one per core.
+        overwrite: replace an older phantom download.
         with_contact_sheet: also draw ``contact_sheet.png``.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: if the folder is there and not empty, or a number is not positive.
+        InputError: if the folder is there and not to be replaced, cannot be written, or a
+            number is out of its range.
     """
-    output_dir = pathlib.Path(output_dir)
-    _check(output_dir, num_films, seed, workers, overwrite)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    # Resolved, since names such as "." have no sibling and a link is not its folder.
+    output_dir = pathlib.Path(output_dir).resolve()
+    _check_numbers(num_films=num_films, seed=seed, num_workers=num_workers)
+    _check_folder(output_dir, overwrite)
     films = plan_demo(num_films, seed)
-    partial = pathlib.Path(
-        tempfile.mkdtemp(prefix=f'.{output_dir.name}.partial-', dir=output_dir.parent)
-    )
+    partial = _make_sibling(output_dir)
     try:
         (partial / IMAGES).mkdir()
-        drawn = list(_draw_all(films, partial / IMAGES, workers))
+        write = functools.partial(write_film, folder=partial / IMAGES)
+        drawn = list(
+            tqdm(
+                map_in_processes(write, films, num_workers),
+                desc='phantom films',
+                unit='film',
+                total=len(films),
+            )
+        )
         _write_tables(partial, films, drawn)
         if with_contact_sheet:
             _draw_contact_sheet(partial, films, drawn)
-        partial.chmod(0o755)
         _put_in_place(partial, output_dir)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial.exists():
+            shutil.rmtree(partial)
     counts = np.bincount([d.class_id for d in drawn], minlength=3)
     _logger.info(
         '%s: %d phantom films of %d persons in %s (%s); tables %s, %s, %s%s',
@@ -156,6 +161,7 @@ class _Drawn:
 
 def write_film(film: DemoFilm, folder: pathlib.Path) -> _Drawn:
     """Draws a film and writes ``<folder>/<patient_id>.dcm``."""
+    _keep_freed_memory()
     person = phantom.make_person(np.random.default_rng([_OF_PERSON, film.seed, film.person]))
     rng = np.random.default_rng([_OF_FILM, film.seed, film.index])
     drawn = phantom.make_film(rng, person)
@@ -172,47 +178,58 @@ def main(argv: list[str]) -> None:
         values.output_dir,
         num_films=values.num_films,
         seed=values.seed,
-        workers=values.workers,
+        num_workers=values.num_workers,
         overwrite=values.overwrite,
         with_contact_sheet=values.contact_sheet,
     )
 
 
-def _check(output_dir, num_films, seed, workers, overwrite):
+def _check_numbers(*, num_films, seed, num_workers):
     if num_films < 1:
         raise InputError(f'num_films={num_films} must be 1 or more')
     if seed < 0:
         raise InputError(f'seed={seed} must be 0 or more')
-    if workers is not None and workers < 1:
-        raise InputError(f'workers={workers} must be 1 or more')
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f'output_dir={output_dir} is a file; name a folder')
-    if output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
-        raise InputError(f'output_dir={output_dir} is not empty; name another or add --overwrite')
+    if num_workers < 0:
+        raise InputError(f'num_workers={num_workers} must be 1 or more, or 0 for one per core')
 
 
-def _draw_all(films, folder, workers) -> Iterator[_Drawn]:
-    """Draws the films over the cores, in order, with a progress bar on stderr."""
-    workers = min(workers or os.cpu_count(), len(films))
-    write = functools.partial(write_film, folder=folder)
-    progress = functools.partial(tqdm, total=len(films), desc='phantom films', unit='film')
-    if workers == 1:
-        _keep_freed_memory()
-        yield from progress(map(write, films))
+def _check_folder(output_dir, overwrite):
+    if not output_dir.exists():
         return
-    # Started afresh, since forking a process with threads can hang.
-    context = multiprocessing.get_context('spawn')
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_keep_freed_memory
-    ) as pool:
-        yield from progress(pool.map(write, films, chunksize=4))
+    if not output_dir.is_dir():
+        raise InputError(f'output_dir={output_dir} is a file: name a folder')
+    if not any(output_dir.iterdir()):
+        return
+    if not overwrite:
+        raise InputError(f'output_dir={output_dir} is not empty: name another or add --overwrite')
+    if not (output_dir / PERSONS).is_file():
+        raise InputError(
+            f'output_dir={output_dir} is no phantom download (no {PERSONS}), so --overwrite does '
+            'not replace it: name another'
+        )
 
 
+def _make_sibling(output_dir):
+    """An empty folder beside the final one, where a rename is atomic."""
+    try:
+        output_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=f'.{output_dir.name}.', dir=output_dir.parent)
+    except OSError as error:
+        raise InputError(
+            f'{output_dir.parent} cannot be written ({error.strerror}): name another output_dir'
+        ) from error
+    folder = pathlib.Path(folder)
+    # mkdtemp's folders are for the owner alone.
+    folder.chmod(0o755)
+    return folder
+
+
+@functools.cache
 def _keep_freed_memory():
-    """Makes a quarter of the drawing time go: see mallopt(3), M_MMAP_THRESHOLD.
+    """Once in a process; drawing takes a quarter less time.
 
-    Once a large block was freed, glibc keeps freed memory for the next arrays instead of asking
-    the system for fresh pages a hundred times a film.
+    After a large block was freed, glibc keeps freed memory for the next arrays instead of
+    fetching fresh pages hundreds of times a film: mallopt(3), M_MMAP_THRESHOLD.
     """
     np.empty(31 << 20, np.uint8)
 
@@ -304,23 +321,21 @@ def _draw_contact_sheet(folder, films, drawn):
 
 def _put_in_place(partial, output_dir):
     """Renames the finished folder, after moving away one that is to be replaced."""
-    if output_dir.is_dir():
-        old = pathlib.Path(
-            tempfile.mkdtemp(prefix=f'.{output_dir.name}.old-', dir=output_dir.parent)
-        )
-        output_dir.replace(old)
+    if not output_dir.exists():
         partial.replace(output_dir)
-        shutil.rmtree(old)
-    else:
-        partial.replace(output_dir)
+        return
+    old = _make_sibling(output_dir)
+    output_dir.replace(old)
+    partial.replace(output_dir)
+    shutil.rmtree(old)
 
 
 if __name__ == '__main__':
     flags.DEFINE_string('output_dir', None, 'Folder to write; it appears when it is complete.')
     flags.DEFINE_integer('num_films', 600, 'Number of films.')
     flags.DEFINE_integer('seed', 0, 'Seed; the same seed gives the same bytes.')
-    flags.DEFINE_integer('workers', None, 'Processes; by default one per core.')
-    flags.DEFINE_bool('overwrite', False, 'Replace an output_dir that is not empty.')
+    flags.DEFINE_integer('num_workers', 0, 'Processes; 0 means one per core.')
+    flags.DEFINE_bool('overwrite', False, 'Replace an older phantom download.')
     flags.DEFINE_bool('contact_sheet', True, 'Also draw contact_sheet.png with 24 films.')
     flags.mark_flag_as_required('output_dir')
     command.run(main)

@@ -62,7 +62,7 @@ def assign_splits(
     Raises:
         InputError: if the fractions are not three positive shares of 1, or a split gets no film.
     """
-    films = sorted(films, key=lambda film: film.patient_id)
+    films = list(films)
     if len(fractions) != len(SPLITS) or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise InputError(
             f'split fractions {list(fractions)} must be three positive numbers with sum 1, of '

@@ -13,10 +13,6 @@ import optax
 __all__ = ['FILM_LOSSES', 'MASK_LOSSES', 'film_losses']
 
 
-# Share of the picture; half of RSNA's median box covers 3 %.
-_SMOOTHING = 0.03
-
-
 def film_losses(outputs: dict, *, labels, mask_target, config) -> dict:
     """All losses of a batch.
 
@@ -48,29 +44,27 @@ def _mask_bce(logits, target):
 
 
 def _mask_soft_iou(logits, target):
-    """1 - (intersection + s) / (union + s) of probabilities.
+    """1 - (intersection + 1) / (union + 1) of probabilities; 0 for a film without boxes.
 
-    The seed project summed over the whole batch. Film by film, a film without boxes counts as
-    much as one with, so s must be of a box's size: with s of one cell, the first false cell would
-    cost more than a missed box, and masks stay empty.
+    The seed project took the sums over the whole batch. Film by film, a film without boxes has no
+    overlap to speak of, and a term for it would be the steepest of all: masks then stay empty.
+    Such films are left to the cross entropy.
     """
     probs = jax.nn.sigmoid(logits)
-    smooth = _smoothing(logits)
     intersection = _sum(probs * target)
     union = _sum(probs) + _sum(target) - intersection
-    return 1 - (intersection + smooth) / (union + smooth)
+    return _with_truth(1 - (intersection + 1) / (union + 1), target)
 
 
 def _mask_dice(logits, target):
-    """1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), smoothed as soft IoU."""
+    """1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), treated as soft IoU."""
     probs = jax.nn.sigmoid(logits)
-    smooth = _smoothing(logits)
     total = _sum(probs) + _sum(target)
-    return 1 - (2 * _sum(probs * target) + smooth) / (total + smooth)
+    return _with_truth(1 - (2 * _sum(probs * target) + 1) / (total + 1), target)
 
 
-def _smoothing(logits):
-    return _SMOOTHING * logits.shape[1] * logits.shape[2]
+def _with_truth(loss, target):
+    return jnp.where(_sum(target) > 0, loss, 0.0)
 
 
 def _sum(x):

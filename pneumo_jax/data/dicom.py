@@ -245,7 +245,7 @@ def _check_codec(path, header, syntax):
     except NotImplementedError as error:
         raise FilmError(
             'unknown_codec',
-            f'{path} is encoded by {syntax}, which no decoder knows: export it uncompressed',
+            f'{path} is encoded by {syntax.name}, which no decoder knows: export it uncompressed',
         ) from error
     # Pillow reads JPEG Extended of 8 bit only.
     needs_gdcm = syntax == uid.JPEGExtended12Bit and header.BitsStored > 8

@@ -89,20 +89,20 @@ def encode_example(record: dict) -> bytes:
     if record.keys() != FIELDS.keys():
         raise ValueError(f'fields {sorted(record.keys() ^ FIELDS.keys())} missing or unknown')
     example = _Example()
-    features = example.features.feature
     for name, field in FIELDS.items():
         value = record[name]
+        feature = example.features.feature.add(key=name).value
         if field.kind == 'picture':
             _check(name, value, np.uint8, (value.shape[0], value.shape[0], 1))
-            features[name].bytes_list.value.append(value.tobytes())
+            feature.bytes_list.value.append(value.tobytes())
         elif field.kind == 'boxes':
             _check(name, value, np.float32, (MAX_BOXES, 4))
-            features[name].float_list.value.extend(value.ravel().tolist())
+            feature.float_list.value.extend(value.ravel().tolist())
         elif field.kind == 'text':
-            features[name].bytes_list.value.append(value.encode('utf-8'))
+            feature.bytes_list.value.append(value.encode('utf-8'))
         else:
-            features[name].int64_list.value.append(int(value))
-    return example.SerializeToString(deterministic=True)
+            feature.int64_list.value.append(int(value))
+    return example.SerializeToString()
 
 
 def decode_example(data: bytes) -> dict:
@@ -112,9 +112,10 @@ def decode_example(data: bytes) -> dict:
         InputError: if the bytes are no record of this schema.
     """
     try:
-        features = _Example.FromString(data).features.feature
+        entries = _Example.FromString(data).features.feature
+        features = {entry.key: entry.value for entry in entries}
         return {name: _DECODERS[field.kind](features[name]) for name, field in FIELDS.items()}
-    except (message.DecodeError, IndexError, ValueError) as error:
+    except (message.DecodeError, LookupError, ValueError) as error:
         raise InputError(
             f'{len(data)} bytes are not a record of this version ({error}): convert the films anew'
         ) from error
@@ -200,12 +201,13 @@ def _example_class():
     features = add(
         messages, 'Features', [('feature', 1, many, '.tensorflow.Features.FeatureEntry')]
     )
-    entry = add(
+    # On the wire a map is a list of entries; as a list it keeps the order in which we write it,
+    # while the order of a map differs between implementations of protobuf.
+    add(
         features.nested_type,
         'FeatureEntry',
         [('key', 1, one, kind.TYPE_STRING), ('value', 2, one, '.tensorflow.Feature')],
     )
-    entry.options.map_entry = True
     add(messages, 'Example', [('features', 1, one, '.tensorflow.Features')])
 
     pool = descriptor_pool.DescriptorPool()

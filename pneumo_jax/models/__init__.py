@@ -41,12 +41,12 @@ BACKBONES: dict[str, Callable[..., nnx.Module]] = {
 
 
 class FilmModel(nnx.Module):
-    """A backbone with two heads: is there an opacity on the film, and where.
+    """A backbone, a pyramid on it, and two heads: is there an opacity on the film, and where.
 
     Args:
         backbone: a module of ``BACKBONES``.
         dropout: rate before the film head's dense layer.
-        mask_channels: width of the mask head.
+        pyramid_channels: width of the pyramid.
         dtype: of the activations; parameters are float32.
         rngs: source of the initial parameters.
     """
@@ -56,15 +56,17 @@ class FilmModel(nnx.Module):
         backbone: nnx.Module,
         *,
         dropout: float,
-        mask_channels: int,
+        pyramid_channels: int,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
+        channels = backbone.channels
         self.backbone = backbone
-        self.film_head = heads.FilmHead(backbone.channels, dropout=dropout, dtype=dtype, rngs=rngs)
-        self.mask_head = heads.MaskHead(
-            backbone.channels, features=mask_channels, dtype=dtype, rngs=rngs
+        self.pyramid = heads.Pyramid(channels, features=pyramid_channels, dtype=dtype, rngs=rngs)
+        self.film_head = heads.FilmHead(
+            channels[max(channels)], pyramid_channels, dropout=dropout, rngs=rngs
         )
+        self.mask_head = heads.MaskHead(pyramid_channels, rngs=rngs)
 
     def __call__(self, images, *, rngs: nnx.Rngs | None = None) -> dict[str, Any]:
         """Logits of a batch of pictures.
@@ -74,12 +76,13 @@ class FilmModel(nnx.Module):
             rngs: with a ``dropout`` stream when training, else None.
 
         Returns:
-            ``film_logits`` float32 [B] and ``mask_logits`` float32 [B,m,m,1], m = S/8.
+            ``film_logits`` float32 [B] and ``mask_logits`` float32 [B,m,m,1], m = S/4.
         """
         maps = self.backbone(images)
+        pyramid = self.pyramid(maps)
         return {
-            'film_logits': self.film_head(maps, rngs=rngs),
-            'mask_logits': self.mask_head(maps),
+            'film_logits': self.film_head(maps[max(maps)], pyramid, rngs=rngs),
+            'mask_logits': self.mask_head(pyramid),
         }
 
 
@@ -104,7 +107,7 @@ def build_model(config, *, rngs: nnx.Rngs) -> FilmModel:
     return FilmModel(
         backbone,
         dropout=config.dropout,
-        mask_channels=config.mask_channels,
+        pyramid_channels=config.pyramid_channels,
         dtype=dtype,
         rngs=rngs,
     )

@@ -7,37 +7,18 @@ from flax import nnx
 
 from pneumo_jax.models.layers import ConvNorm, upsample_to
 
-__all__ = ['MASK_STRIDE', 'FilmHead', 'MaskHead']
+__all__ = ['MASK_STRIDE', 'FilmHead', 'MaskHead', 'Pyramid']
 
-# A mask cell covers 8x8 pixels: 32 film pixels of a 1024-pixel film at 256, a seventh of the
-# median box's width.
+# A mask cell covers 4x4 pixels: 16 film pixels of a 1024-pixel film at 256, a 14th of the median
+# box's width.
 MASK_STRIDE = 4
 
 
-class FilmHead(nnx.Module):
-    """One logit a film: is there a lung opacity?
+class Pyramid(nnx.Module):
+    """One map at stride ``MASK_STRIDE`` that knows the deeper ones too.
 
-    Mean pooling of the deepest map, dropout, a dense layer.
-    """
-
-    def __init__(self, channels: dict, *, dropout: float, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.stride = max(channels)
-        self.dropout = nnx.Dropout(dropout)
-        self.dense = nnx.Linear(channels[self.stride], 1, dtype=jnp.float32, rngs=rngs)
-        self.dtype = dtype
-
-    def __call__(self, maps: dict, *, rngs: nnx.Rngs | None = None):
-        """Float32 logits [B] of the maps {stride: [B,h,w,C]}."""
-        pooled = maps[self.stride].astype(jnp.float32).mean(axis=(1, 2))
-        return self.dense(self.dropout(pooled, rngs=rngs))[:, 0]
-
-
-class MaskHead(nnx.Module):
-    """The seed project's localizer: per cell, is it inside a box?
-
-    The seed put one 1x1 convolution on its last map. Here the maps from ``MASK_STRIDE`` to the
-    deepest are first brought to one width and summed top-down (as in feature pyramids, Lin et al.
-    2016, arXiv:1612.03144), so that cells see context and the head fits any backbone.
+    All maps from there on are brought to one width and summed top-down, as in feature pyramids
+    (Lin et al. 2016, arXiv:1612.03144), so that cells see context, on any backbone.
     """
 
     def __init__(self, channels: dict, *, features: int, dtype: jnp.dtype, rngs: nnx.Rngs):
@@ -47,6 +28,46 @@ class MaskHead(nnx.Module):
             [ConvNorm(channels[s], features, 1, **kwargs) for s in self.strides]
         )
         self.smooth = ConvNorm(features, features, 3, **kwargs)
+
+    def __call__(self, maps: dict):
+        """Map [B,m,m,features] of the maps {stride: [B,h,w,C]}; m is the size of stride 4."""
+        top = None
+        for stride, lateral in zip(self.strides, self.laterals, strict=True):
+            side = lateral(maps[stride])
+            top = side if top is None else side + upsample_to(top, side)
+        return self.smooth(top)
+
+
+class FilmHead(nnx.Module):
+    """One logit a film: is there a lung opacity?
+
+    A dense layer behind dropout, on the mean of the backbone's deepest map and the maximum of the
+    pyramid's. The boxes teach the pyramid to see small opacities, which a mean alone dilutes: on
+    600 phantoms the same run went from a test AUROC of PLACEHOLDER.
+    """
+
+    def __init__(
+        self, deepest: int, features: int, *, dropout: float, rngs: nnx.Rngs
+    ):
+        self.dropout = nnx.Dropout(dropout)
+        self.dense = nnx.Linear(deepest + features, 1, dtype=jnp.float32, rngs=rngs)
+
+    def __call__(self, deepest, pyramid, *, rngs: nnx.Rngs | None = None):
+        """Float32 logits [B] of two maps [B,h,w,C]."""
+        pooled = jnp.concatenate(
+            [
+                deepest.astype(jnp.float32).mean(axis=(1, 2)),
+                pyramid.astype(jnp.float32).max(axis=(1, 2)),
+            ],
+            axis=-1,
+        )
+        return self.dense(self.dropout(pooled, rngs=rngs))[:, 0]
+
+
+class MaskHead(nnx.Module):
+    """The seed project's localizer, a 1x1 convolution: per cell, is it inside a box?"""
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
         self.logits = nnx.Conv(
             features,
             1,
@@ -58,10 +79,6 @@ class MaskHead(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, maps: dict):
-        """Float32 logits [B,m,m,1] of the maps {stride: [B,h,w,C]}; m is the size of stride 8."""
-        top = None
-        for stride, lateral in zip(self.strides, self.laterals, strict=True):
-            side = lateral(maps[stride])
-            top = side if top is None else side + upsample_to(top, side)
-        return self.logits(self.smooth(top).astype(jnp.float32))
+    def __call__(self, pyramid):
+        """Float32 logits [B,m,m,1] of the map [B,m,m,C]."""
+        return self.logits(pyramid.astype(jnp.float32))
