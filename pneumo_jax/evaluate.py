@@ -17,7 +17,7 @@ from absl import flags
 
 from pneumo_jax import command
 from pneumo_jax.data.pipeline import FilmSplit
-from pneumo_jax.data.tfrecord import load_manifest
+from pneumo_jax.data.tfrecord import SPLITS, load_manifest
 from pneumo_jax.metrics import classification, detection, mask
 from pneumo_jax.scoring import FilmScore, Thresholds, boxes_text, mask_columns, score_split
 from pneumo_jax.state import params_sha256
@@ -28,14 +28,6 @@ from pneumo_jax.writers import write_csv, write_json
 __all__ = ['evaluate', 'film_figures', 'results']
 
 NOTICE = 'Research software, not a medical device: no figure here supports a clinical decision.'
-
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
-_SPLIT = flags.DEFINE_enum(
-    'split', 'test', ['train', 'validation', 'test'], 'Split to evaluate on.'
-)
-_DATA_DIR = flags.DEFINE_string(
-    'data_dir', None, "Folder of shards; by default the run's own config.data.dir."
-)
 
 _FILM_COLUMNS = (
     'id',
@@ -112,7 +104,8 @@ def results(films: list[FilmScore], thresholds: Thresholds) -> dict:
         'thresholds': {
             'film': thresholds.film,
             'box': thresholds.box if math.isfinite(thresholds.box) else None,
-            'chosen_on': 'validation',
+            'film_chosen_on': 'validation' if thresholds.film_chosen else None,
+            'box_chosen_on': 'validation',
         },
         'film': _values(film_figures(labels, probs, thresholds.film)),
         'boxes': _values(
@@ -194,7 +187,9 @@ def table(content: dict) -> str:
         f'{content["model"]}, epoch {content["checkpoint"]["epoch"]}, split {content["split"]}: '
         f'{content["num_films"]} films, prevalence {content["prevalence"]:.1%}',
         f'protocol: {content["protocol"]}',
-        f'thresholds, chosen on validation: film {_text(content["thresholds"]["film"])}, '
+        'thresholds, chosen on validation: film '
+        f'{_text(content["thresholds"]["film"])}'
+        f'{"" if content["thresholds"]["film_chosen_on"] else " (not chosen: one class only)"}, '
         f'box {_text(content["thresholds"]["box"])}',
         '',
         f'{"figure":<24}{"value":>9}   trivial baseline',
@@ -218,7 +213,8 @@ def table(content: dict) -> str:
 def main(argv: list[str]) -> None:
     """Evaluates and prints."""
     command.refuse_arguments(argv)
-    content = evaluate(_WORKDIR.value, split=_SPLIT.value, data_dir=_DATA_DIR.value)
+    options = flags.FLAGS
+    content = evaluate(options.workdir, split=options.split, data_dir=options.data_dir)
     command.say(table(content))
 
 
@@ -265,5 +261,10 @@ def _text(value) -> str:
 
 
 if __name__ == '__main__':
+    flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
+    flags.DEFINE_enum('split', 'test', SPLITS, 'Split to evaluate on.')
+    flags.DEFINE_string(
+        'data_dir', None, "Folder of shards; by default the run's own config.data.dir."
+    )
     flags.mark_flag_as_required('workdir')
     command.run(main)

@@ -37,16 +37,6 @@ from pneumo_jax.writers import write_csv
 
 __all__ = ['Prediction', 'predict_films']
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
-_OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; must not exist yet.')
-_LABELS_CSV = flags.DEFINE_string(
-    'labels_csv', None, "Table in the form of RSNA's stage_2_train_labels.csv: true boxes in red."
-)
-_ANY_MODALITY = flags.DEFINE_bool(
-    'any_modality', False, 'Also read DICOM that is no chest radiograph (CR or DX, frontal).'
-)
-_OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace an existing output_dir.')
-
 _SUFFIXES = ('', '.dcm', '.dicom', '.png', '.jpg', '.jpeg')
 _SHEET_FILMS = 12
 
@@ -110,15 +100,16 @@ def predict_films(trained: TrainedModel, films: Iterator[tuple[str, Film]]) -> I
 
 def main(argv: list[str]) -> int:
     """Reads, predicts, writes; 1 if a film was rejected."""
-    output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    if output_dir.exists() and not _OVERWRITE.value:
+    options = flags.FLAGS
+    output_dir = pathlib.Path(options.output_dir)
+    if output_dir.exists() and not options.overwrite:
         raise InputError(f'{output_dir} exists: give another --output_dir, or --overwrite')
     files = _find_files(argv[1:])
-    truths = _read_truths(_LABELS_CSV.value)
-    trained = load_trained(_WORKDIR.value)
+    truths = _read_truths(options.labels_csv)
+    trained = load_trained(options.workdir)
 
     rejected: list[tuple[str, str, str]] = []
-    films = _read_films(files, rejected, any_modality=_ANY_MODALITY.value)
+    films = _read_films(files, rejected, any_modality=options.any_modality)
     partial = output_dir.with_name(f'.{output_dir.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     (partial / 'overlays').mkdir(parents=True)
@@ -231,5 +222,16 @@ def _caption(prediction, truths):
 
 
 if __name__ == '__main__':
+    flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
+    flags.DEFINE_string('output_dir', None, 'Folder to write; must not exist yet.')
+    flags.DEFINE_string(
+        'labels_csv',
+        None,
+        "Table in the form of RSNA's stage_2_train_labels.csv: true boxes are drawn in red.",
+    )
+    flags.DEFINE_bool(
+        'any_modality', False, 'Also read DICOM that is no chest radiograph (CR or DX, frontal).'
+    )
+    flags.DEFINE_bool('overwrite', False, 'Replace an existing output_dir.')
     flags.mark_flags_as_required(['workdir', 'output_dir'])
     command.run(main)

@@ -58,10 +58,13 @@ class Thresholds:
     Attributes:
         film: a film is called positive from this probability on.
         box: a box is drawn from this confidence on.
+        film_chosen: False where validation had films of one class only, so that nothing could be
+            chosen and ``film`` is one half.
     """
 
     film: float
     box: float
+    film_chosen: bool = True
 
     def select(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The boxes [k,4] and confidences [k] that reach the threshold."""

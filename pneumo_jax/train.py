@@ -50,6 +50,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
+    manifest = load_manifest(config.data.dir)
+    _check_image_size(manifest['image_size'], config.data.dir)
     mesh = make_mesh()
     check_batch_size(config.batch_size, mesh, 'config.batch_size')
     check_batch_size(config.eval.batch_size, mesh, 'config.eval.batch_size')
@@ -67,7 +69,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
     eval_step = make_eval_step(graphs=graphs, config=config)
 
     with workdir_lock(workdir), Checkpoints(workdir) as checkpoints:
-        save_run(config, workdir, manifest=load_manifest(config.data.dir))
+        save_run(config, workdir, manifest=manifest)
         state = replicate(create_state(config, tx), mesh)
         progress = Progress()
         if (restored := checkpoints.restore_latest(state)) is not None:
@@ -109,6 +111,14 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
 
     _log_end(config, state, progress, early_stopping)
     return state
+
+
+def _check_image_size(image_size, data_dir):
+    if image_size % 32:
+        raise InputError(
+            f'the pictures in {data_dir} are {image_size} px wide; the models halve them five '
+            f'times: convert with --image_size={max(32, round(image_size / 32) * 32)}'
+        )
 
 
 def _epoch_ends(num_films: int, config) -> list[int]:

@@ -18,6 +18,8 @@ FLOORS = [
     ('models',),
     ('boxes', 'metrics', 'data.pipeline', 'data.augment'),
     ('data.dicom', 'data.example', 'data.tfrecord'),
+    ('data.picture',),
+    ('data.film',),
     ('data.geometry', 'errors'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}

@@ -46,9 +46,7 @@ class FilmHead(nnx.Module):
     600 phantoms the same run went from a test AUROC of PLACEHOLDER.
     """
 
-    def __init__(
-        self, deepest: int, features: int, *, dropout: float, rngs: nnx.Rngs
-    ):
+    def __init__(self, deepest: int, features: int, *, dropout: float, rngs: nnx.Rngs):
         self.dropout = nnx.Dropout(dropout)
         self.dense = nnx.Linear(deepest + features, 1, dtype=jnp.float32, rngs=rngs)
 
