@@ -87,15 +87,15 @@ def trained_workdir(phantom_shards, tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-def train_command(shards, workdir, *flags) -> list[str]:
+def train_command(shards, workdir, *flags, config='smoke', model='resnet_tiny') -> list[str]:
     """The arguments of a tiny training."""
     return [
         '-m',
         'pneumo_jax.main',
-        '--config=configs/smoke.py',
+        f'--config=configs/{config}.py',
         f'--workdir={workdir}',
         f'--config.data.dir={shards}',
-        '--config.model.name=resnet_tiny',
+        f'--config.model.name={model}',
         '--config.batch_size=8',
         '--config.num_epochs=3',
         *flags,

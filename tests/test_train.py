@@ -1,3 +1,4 @@
+import importlib
 import json
 import random
 import signal
@@ -70,7 +71,7 @@ def test_fault_48_another_config_in_the_same_workdir_is_refused(tiny_config, tmp
     train(tiny_config, tmp_path)
     assert load_run(tmp_path).config.to_dict() == tiny_config.to_dict()
     tiny_config.learning_rate = 0.5
-    with pytest.raises(InputError, match=r'config.learning_rate: 0.001 -> 0.5'):
+    with pytest.raises(InputError, match=r'config.learning_rate: 0.003 -> 0.5'):
         train(tiny_config, tmp_path)
 
 
@@ -89,9 +90,12 @@ def test_fault_50_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
 
 @pytest.mark.parametrize('config', ['resnet', 'vgg19', 'mobilenet'])
 def test_headline_configs_train_by_the_same_command(phantom_shards, tmp_path, config):
-    command = train_command(phantom_shards, tmp_path, '--config.num_epochs=1')
-    command = [a for a in command if not a.startswith(('--config=', '--config.model.name'))]
-    result = run_command(*command, f'--config=configs/{config}.py', '--config.model.width=0.125')
+    model = importlib.import_module(f'configs.{config}').get_config().model.name
+    result = run_command(
+        *train_command(phantom_shards, tmp_path, config=config, model=model),
+        '--config.num_epochs=1',
+        '--config.model.width=0.125',
+    )
     assert result.returncode == 0, result.stderr
     assert len(sha(result.stderr)) == 64
 
