@@ -73,10 +73,11 @@ run_all() {
   python -m pneumo_jax.evaluate --workdir="$out/workdir" --split=test
   say "Drawing predictions"
   local films
-  mapfile -t films < <(tail -n +2 "$out/workdir/films-test.csv" | head -n 48 | cut -d, -f1)
+  mapfile -t films < <(tail -n +2 "$out/workdir/films-test.csv" | head -n 48 | cut -d, -f1 |
+    sed "s|.*|$download/stage_2_train_images/&.dcm|")
   python -m pneumo_jax.predict --workdir="$out/workdir" --output_dir="$out/predictions" --overwrite \
     --labels_csv="$download/stage_2_train_labels.csv" \
-    "${films[@]/#/$download/stage_2_train_images/}"
+    "${films[@]}"
   say "Done. Research software, not a medical device."
   printf '%s\n' \
     "pictures  $out/predictions/contact_sheet.png and $out/predictions/overlays/ (truth red, prediction blue)" \

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from absl import app
+from absl import logging as absl_logging
 
 from pneumo_jax.errors import InputError
 
@@ -19,7 +20,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """Runs a command's ``main(argv)`` under absl; its return value is the exit code.
 
     This package's messages go to stderr as plain lines; those of libraries only from a warning
-    upward, since Orbax alone writes dozens of lines a checkpoint.
+    upward.
     """
 
     def guarded(argv):
@@ -46,6 +47,8 @@ def say(text: str) -> None:
 
 def _set_up_messages() -> None:
     logging.getLogger().setLevel(logging.WARNING)
+    # Orbax, which logs through absl, warns whenever a folder is opened to read, as it was asked.
+    absl_logging.set_verbosity(absl_logging.ERROR)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter('%(message)s'))
     for name in ('pneumo_jax', 'data_prep', '__main__'):
