@@ -20,6 +20,9 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     # Folder of shards written by data_prep/convert.py. Required.
     config.data.dir = ''
+    # The split whose films early stopping and the thresholds look at. 'train' shows whether a model
+    # can learn its films at all; its figures mean nothing else.
+    config.data.validation_split = 'validation'
 
     # Random changes of the training pictures; boxes move with the pixels.
     config.augment = ConfigDict()

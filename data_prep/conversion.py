@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -174,11 +175,13 @@ def _write_shards(folder, converted: list[_Converted], options) -> dict:
         fractions=options.split_fractions,
         seed=options.split_seed,
     )
-    films = {split: [] for split in SPLITS}
+    by_split = collections.defaultdict(list)
     for film in converted:
-        films[assignment.splits[film.facts.label.patient_id]].append(film)
+        by_split[assignment.splits[film.facts.label.patient_id]].append(film)
+    films = {split: by_split[split] for split in SPLITS if split in by_split}
     shards = {
-        split: _write_split(folder, split, films[split], options.num_shards) for split in SPLITS
+        split: _write_split(folder, split, members, options.num_shards)
+        for split, members in films.items()
     }
     # Imported here for its seconds: bad input is told before.
     from data_prep.tfds_metadata import write_tfds_metadata
@@ -187,7 +190,7 @@ def _write_shards(folder, converted: list[_Converted], options) -> dict:
     return make_manifest(
         image_size=options.image_size,
         protocol=assignment.protocol,
-        counts={s: split_counts([film.facts.label for film in films[s]]) for s in SPLITS},
+        counts={s: split_counts([film.facts.label for film in films[s]]) for s in films},
         shards=shards,
     )
 

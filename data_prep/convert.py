@@ -65,7 +65,9 @@ if __name__ == '__main__':
     )
     flags.DEFINE_integer('num_shards', 4, 'Shards of each split.', lower_bound=1)
     flags.DEFINE_list(
-        'split_fractions', ['0.7', '0.15', '0.15'], 'Shares of train, validation and test.'
+        'split_fractions',
+        ['0.7', '0.15', '0.15'],
+        'Shares of train, validation and test; 0 leaves a split out.',
     )
     flags.DEFINE_integer('split_seed', 0, 'For another division.')
     flags.DEFINE_integer('max_bad', 0, 'How many rejected films are tolerated.', lower_bound=0)

@@ -56,16 +56,17 @@ def assign_splits(
 
     Args:
         films: each once.
-        fractions: of train, validation and test.
+        fractions: of train, validation and test; a split of fraction 0 is left out.
         seed: for another division of equal quality.
 
     Raises:
-        InputError: if the fractions are not three positive shares of 1, or a split gets no film.
+        InputError: if the fractions are not three shares of 1, or a split that was asked for gets
+            no film.
     """
     films = list(films)
-    if len(fractions) != len(SPLITS) or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != len(SPLITS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise InputError(
-            f'split fractions {list(fractions)} must be three positive numbers with sum 1, of '
+            f'split fractions {list(fractions)} must be three numbers from 0 on with sum 1, of '
             f'{", ".join(SPLITS)}'
         )
     without_person = sum(not film.person_id for film in films)
@@ -73,8 +74,9 @@ def assign_splits(
     groups = collections.defaultdict(list)
     for film in films:
         groups[_group_key(film)].append(film)
-    splits = _share_out(groups, fractions, seed)
-    _refuse_empty(splits, len(films), len(groups))
+    shares = {split: share for split, share in zip(SPLITS, fractions, strict=True) if share}
+    splits = _share_out(groups, shares, seed)
+    _refuse_empty(splits, shares, len(films), len(groups))
 
     sentence = _SENTENCES[name]
     if name == 'image':
@@ -109,7 +111,7 @@ def _group_key(film):
     return ('person', film.person_id) if film.person_id else ('film', film.patient_id)
 
 
-def _share_out(groups, fractions, seed):
+def _share_out(groups, shares, seed):
     """Greedy: the largest groups first, each to the split that is brought nearest to its share.
 
     The distance is the sum over splits and strata of (count - wanted)^2 / wanted, with one more
@@ -120,7 +122,8 @@ def _share_out(groups, fractions, seed):
     }
     content = {key: _counts(group, strata) for key, group in groups.items()}
     order = sorted(groups, key=lambda key: (-len(groups[key]), _shuffle_key(seed, key)))
-    wanted = np.outer(fractions, sum(content.values()))
+    wanted = np.outer(list(shares.values()), sum(content.values()))
+    names = list(shares)
     counts = np.zeros_like(wanted)
     splits = {}
     for key in order:
@@ -129,7 +132,7 @@ def _share_out(groups, fractions, seed):
         growth = (added * (2 * (counts - wanted) + added) / wanted).sum(axis=1)
         chosen = int(growth.argmin())
         counts[chosen] += added
-        splits.update((film.patient_id, SPLITS[chosen]) for film in groups[key])
+        splits.update((film.patient_id, names[chosen]) for film in groups[key])
     return splits
 
 
@@ -150,9 +153,9 @@ def _shuffle_key(seed, key):
     return hashlib.sha256(f'{seed} {key[0]} {key[1]}'.encode()).digest()
 
 
-def _refuse_empty(splits, num_films, num_groups):
+def _refuse_empty(splits, shares, num_films, num_groups):
     counts = collections.Counter(splits.values())
-    if empty := [split for split in SPLITS if not counts[split]]:
+    if empty := [split for split in shares if not counts[split]]:
         raise InputError(
             f'no films are left for {" and ".join(empty)}: {num_films} films of {num_groups} '
             'persons are too few; give more films, or other --split_fractions'

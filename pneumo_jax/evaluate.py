@@ -103,9 +103,9 @@ def results(films: list[FilmScore], thresholds: Thresholds) -> dict:
         'label_domains': _counts(f.record['label_domain'] for f in films),
         'thresholds': {
             'film': thresholds.film,
-            'box': thresholds.box if math.isfinite(thresholds.box) else None,
-            'film_chosen_on': 'validation' if thresholds.film_chosen else None,
-            'box_chosen_on': 'validation',
+            'film_chosen': thresholds.film_chosen,
+            'box': thresholds.box,
+            'box_chosen': thresholds.box_chosen,
         },
         'film': _values(film_figures(labels, probs, thresholds.film)),
         'boxes': _values(
@@ -187,10 +187,8 @@ def table(content: dict) -> str:
         f'{content["model"]}, epoch {content["checkpoint"]["epoch"]}, split {content["split"]}: '
         f'{content["num_films"]} films, prevalence {content["prevalence"]:.1%}',
         f'protocol: {content["protocol"]}',
-        'thresholds, chosen on validation: film '
-        f'{_text(content["thresholds"]["film"])}'
-        f'{"" if content["thresholds"]["film_chosen_on"] else " (not chosen: one class only)"}, '
-        f'box {_text(content["thresholds"]["box"])}',
+        f'thresholds: film {_threshold_text(content, "film")}, '
+        f'box {_threshold_text(content, "box")}',
         '',
         f'{"figure":<24}{"value":>9}   trivial baseline',
     ]
@@ -252,6 +250,14 @@ def _plain(value):
 def _counts(values) -> dict[str, int]:
     names, counts = np.unique(list(values), return_counts=True)
     return {str(n): int(c) for n, c in zip(names, counts, strict=True)}
+
+
+def _threshold_text(content, name) -> str:
+    thresholds = content['thresholds']
+    reason = 'chosen on validation'
+    if not thresholds[f'{name}_chosen']:
+        reason = 'not chosen: validation has ' + {'film': 'one class', 'box': 'no hit'}[name]
+    return f'{thresholds[name]:.4f} ({reason})'
 
 
 def _text(value) -> str:

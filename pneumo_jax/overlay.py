@@ -69,9 +69,11 @@ def _rows(boxes):
 
 def _rectangle(draw, box, colour, size, label=None):
     x, y, w, h = box
-    width = max(1, round(max(size) / 250))
+    width = max(1, round(max(size) / 200))
     corners = [x, y, min(x + w, size[0] - 1), min(y + h, size[1] - 1)]
     draw.rectangle(corners, outline=colour, width=width)
     if label is not None:
-        font = ImageFont.load_default(max(10, round(max(size) / 45)))
-        draw.text((x + 2 * width, y + width), label, font=font, fill=colour)
+        # Large enough to be read on a contact sheet, on a dark edge against bright films.
+        font = ImageFont.load_default(max(10, round(max(size) / 24)))
+        at = (x + 2 * width, y + width)
+        draw.text(at, label, font=font, fill=colour, stroke_width=width // 2, stroke_fill=(0, 0, 0))

@@ -2,8 +2,8 @@
 
 Reads DICOM, PNG and JPEG by the same code as the converter. Writes predictions.csv (id,
 probability, positive, boxes), submission.csv in Kaggle's form, overlays/<id>.png with the
-predicted boxes in blue and, with --labels_csv, the true ones in red, and contact_sheet.png of the
-first films. Boxes are x, y, width, height in the film's own pixels. The id of a film is its file
+predicted boxes in blue and, with --labels_csv, the true ones in red, and contact_sheet.png of a
+dozen. Boxes are x, y, width, height in the film's own pixels. The id of a film is its file
 name without suffix. A film that cannot be read is named with the reason in rejected.csv, the
 others are predicted all the same, and the exit code is 1.
 
@@ -191,7 +191,8 @@ def _stack(chunk, batch_size, image_size):
 
 
 def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
-    rows, submission, sheet, captions = [], [], [], []
+    rows, submission = [], []
+    with_boxes, without = [], []
     for p in tqdm(predictions, desc='films', total=total, unit='film'):
         boxes = boxes_text(p.boxes, p.scores)
         rows.append((p.film_id, f'{p.prob:.6f}', int(p.positive), boxes))
@@ -200,15 +201,19 @@ def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
             p.film.pixels, truth=truths.get(p.film_id), boxes=p.boxes, scores=p.scores
         )
         picture.save(folder / 'overlays' / f'{p.film_id}.png')
-        if len(sheet) < _SHEET_FILMS:
-            sheet.append(picture)
-            captions.append(_caption(p, truths))
+        has_boxes = len(p.boxes) or len(truths.get(p.film_id, ()))
+        group = with_boxes if has_boxes else without
+        if len(group) < _SHEET_FILMS:
+            group.append((picture, _caption(p, truths)))
     write_csv(folder / 'predictions.csv', ('id', 'probability', 'positive', 'boxes'), rows)
     write_csv(folder / 'submission.csv', ('patientId', 'PredictionString'), submission)
     if rejected:
         write_csv(folder / 'rejected.csv', ('id', 'reason', 'message'), rejected)
-    if sheet:
-        overlay.contact_sheet(sheet, captions, columns=4, side=384).save(
+    # Films with boxes have more to show: two thirds of the sheet, where there are as many.
+    shown = with_boxes[: max(_SHEET_FILMS * 2 // 3, _SHEET_FILMS - len(without))]
+    shown += without[: _SHEET_FILMS - len(shown)]
+    if shown:
+        overlay.contact_sheet(*zip(*shown, strict=True), columns=4, side=384).save(
             folder / 'contact_sheet.png'
         )
     return len(rows)

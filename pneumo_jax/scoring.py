@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -58,13 +59,16 @@ class Thresholds:
     Attributes:
         film: a film is called positive from this probability on.
         box: a box is drawn from this confidence on.
-        film_chosen: False where validation had films of one class only, so that nothing could be
-            chosen and ``film`` is one half.
+        film_chosen: False where nothing could be chosen, since validation had films of one class
+            only; ``film`` is one half then.
+        box_chosen: False where no box hit on validation; ``box`` is 0 then and the mask's own
+            threshold decides, as in the seed project.
     """
 
     film: float
     box: float
     film_chosen: bool = True
+    box_chosen: bool = True
 
     def select(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The boxes [k,4] and confidences [k] that reach the threshold."""
@@ -92,9 +96,15 @@ def score_split(split: FilmSplit, *, eval_step, state, mesh, config) -> list[Fil
 
 def choose_thresholds(films: list[FilmScore]) -> Thresholds:
     """Youden's film threshold, and the box threshold of the highest challenge mAP."""
-    labels, probs = _labels_and_probs(films)
-    box_threshold, _ = detection.best_score_threshold(*_boxes(films))
-    return Thresholds(film=classification.youden_threshold(labels, probs), box=float(box_threshold))
+    film = classification.youden_threshold(*_labels_and_probs(films))
+    box, _ = detection.best_score_threshold(*_boxes(films))
+    film_chosen, box_chosen = math.isfinite(film), math.isfinite(box)
+    return Thresholds(
+        film=film if film_chosen else 0.5,
+        box=box if box_chosen else 0.0,
+        film_chosen=film_chosen,
+        box_chosen=box_chosen,
+    )
 
 
 def validation_figures(films: list[FilmScore]) -> dict[str, float]:

@@ -56,7 +56,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
     check_batch_size(config.batch_size, mesh, 'config.batch_size')
     check_batch_size(config.eval.batch_size, mesh, 'config.eval.batch_size')
     train_split = FilmSplit(config.data.dir, 'train')
-    validation_split = FilmSplit(config.data.dir, 'validation')
+    validation_split = FilmSplit(config.data.dir, config.data.validation_split)
     early_stopping = EarlyStopping(**config.early_stopping)
 
     epoch_ends = _epoch_ends(len(train_split), config)

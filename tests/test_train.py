@@ -61,7 +61,7 @@ def test_early_stopping_ends_the_run_and_keeps_the_best(tiny_config, tmp_path):
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
         _, meta = checkpoints.restore_best(last)
     assert meta['epoch'] == 1
-    assert set(meta['thresholds']) == {'film', 'box', 'film_chosen'}
+    assert set(meta['thresholds']) == {'film', 'box', 'film_chosen', 'box_chosen'}
     # A finished run is not trained further.
     assert int(train(tiny_config, tmp_path).step) == int(last.step)
 

@@ -183,7 +183,9 @@ class ShardedRecords:
         data_dir = pathlib.Path(data_dir)
         manifest = load_manifest(data_dir)
         if split not in manifest['splits']:
-            raise ShardError(f'no split {split!r} in {data_dir}: try {", ".join(SPLITS)}')
+            raise ShardError(
+                f'no split {split!r} in {data_dir}: it has {", ".join(manifest["splits"])}'
+            )
         infos = [ShardInfo(**shard) for shard in manifest['splits'][split]['shards']]
         _refuse_extra_shards(data_dir, split, {info.name for info in infos})
         self._files = [_open_checked(data_dir, info) for info in infos]
