@@ -81,7 +81,7 @@ class Checkpoints:
         """(state, meta) of the newest checkpoint, or None where there is none.
 
         Args:
-            like: a pytree of arrays or ``jax.ShapeDtypeStruct`` with shardings.
+            like: a pytree of ``jax.ShapeDtypeStruct`` with shardings, or of arrays.
         """
         step = self._manager.latest_step()
         return None if step is None else self._restore(step, like)
@@ -101,11 +101,10 @@ class Checkpoints:
         return self._restore(step, like)
 
     def _restore(self, step, like):
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
+                state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore()
             ),
         )
         return restored.state, restored.meta

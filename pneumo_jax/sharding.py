@@ -7,7 +7,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pneumo_jax.errors import InputError
 
-__all__ = ['check_batch_size', 'make_mesh', 'replicate', 'shard_batch']
+__all__ = ['abstract_replicated', 'check_batch_size', 'make_mesh', 'replicate', 'shard_batch']
 
 
 def make_mesh() -> Mesh:
@@ -28,6 +28,12 @@ def check_batch_size(batch_size: int, mesh: Mesh, field: str) -> None:
 def replicate(tree, mesh: Mesh):
     """The arrays of a pytree on every device."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def abstract_replicated(tree, mesh: Mesh):
+    """Shapes, dtypes and the placement of ``replicate`` for what ``jax.eval_shape`` gave."""
+    sharding = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
 def shard_batch(batch: dict, mesh: Mesh) -> dict:

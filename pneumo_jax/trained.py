@@ -12,7 +12,7 @@ from pneumo_jax.checkpoint import Checkpoints
 from pneumo_jax.optimizer import make_optimizer, make_schedule
 from pneumo_jax.run_config import load_run
 from pneumo_jax.scoring import Thresholds
-from pneumo_jax.sharding import check_batch_size, make_mesh, replicate
+from pneumo_jax.sharding import abstract_replicated, check_batch_size, make_mesh
 from pneumo_jax.state import Graphs, TrainState, create_state, model_graphs
 
 __all__ = ['TrainedModel', 'load_trained']
@@ -55,7 +55,7 @@ def load_trained(workdir) -> TrainedModel:
     tx = make_optimizer(
         config.optimizer, learning_rate=make_schedule(config, num_steps=1, steps_per_epoch=1)
     )
-    like = replicate(create_state(config, tx), mesh)
+    like = abstract_replicated(jax.eval_shape(lambda: create_state(config, tx)), mesh)
     with Checkpoints(workdir, read_only=True) as checkpoints:
         state, meta = checkpoints.restore_best(like)
     return TrainedModel(

@@ -109,9 +109,7 @@ def test_hash_names_the_division():
     )
 
 
-@pytest.mark.parametrize(
-    'fractions', [(0.7, 0.3), (0.7, 0.2, 0.2), (2, -0.5, -0.5)]
-)
+@pytest.mark.parametrize('fractions', [(0.7, 0.3), (0.7, 0.2, 0.2), (2, -0.5, -0.5)])
 def test_bad_fractions_are_refused(fractions):
     with pytest.raises(InputError, match='three numbers from 0'):
         assign_splits(make_films(60), fractions=fractions)

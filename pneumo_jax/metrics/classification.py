@@ -10,7 +10,6 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy.stats import rankdata
 
 __all__ = ['Confusion', 'auprc', 'auroc', 'confusion', 'threshold_between', 'youden_threshold']
 
@@ -34,7 +33,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if not positives or not negatives:
         return math.nan
-    rank_sum = rankdata(scores)[labels].sum()
+    rank_sum = _midranks(scores)[labels].sum()
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
 
 
@@ -172,6 +171,12 @@ def _cuts(labels, scores):
 
 def _ratio(part, whole):
     return part / whole if whole else math.nan
+
+
+def _midranks(scores):
+    """Ranks from 1; equal scores share the mean of theirs. SciPy's takes 0.8 s to import."""
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
 def _check(labels, scores):

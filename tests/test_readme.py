@@ -1,0 +1,97 @@
+"""The README's commands, run in order as a reader types them, on a small download."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Run by .ci/run itself, or installing what a machine with that accelerator needs.
+NOT_HERE = ('./run.sh', 'pip install')
+# What makes a command a matter of seconds; nothing else is changed.
+QUICK = {
+    'data_prep/make_demo.py': ['--num_films=60'],
+    'data_prep/convert.py': ['--image_size=64'],
+    'pneumo_jax.main': ['--config.num_epochs=1', '--config.batch_size=8'],
+}
+QUICK_MODELS = {
+    'configs/resnet.py': '--config.model.name=resnet_tiny',
+    'configs/mobilenet.py': '--config.model.name=mobilenet_tiny',
+    'configs/smoke.py': '--config.model.name=resnet_tiny',
+}
+
+
+def readme_commands():
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    blocks = re.findall(r'```bash\n(.*?)```', text, flags=re.DOTALL)
+    lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def quickened(command):
+    extra = [flag for name, flags in QUICK.items() if name in command for flag in flags]
+    extra += [flag for name, flag in QUICK_MODELS.items() if f'--config={name}' in command]
+    return [sys.executable, *command[1:], *extra]
+
+
+@pytest.mark.slow
+def test_commands_work_in_the_order_they_are_read(tmp_path):
+    for name in ('configs', 'data_prep', 'pneumo_jax'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    commands = [c for c in readme_commands() if not ' '.join(c).startswith(NOT_HERE)]
+    assert len(commands) >= 7
+    for command in commands:
+        assert command[0] == 'python', f'no test runs {command}'
+        done = subprocess.run(
+            quickened(command),
+            cwd=tmp_path,
+            env=os.environ | {'PYTHONPATH': str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f'{command}\n{done.stderr}'
+    assert (tmp_path / 'runs' / 'resnet' / 'results.json').exists()
+    assert (tmp_path / 'predictions' / 'contact_sheet.png').exists()
+
+
+def test_run_sh_knows_what_the_readme_says():
+    script = (ROOT / 'run.sh').read_text(encoding='utf-8')
+    for command in readme_commands():
+        if command[0] == './run.sh':
+            assert all(word in script for word in command[1:] if word.startswith('-')), command
+    usage = subprocess.run(
+        ['./run.sh', '--help'], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert '--data DIR' in usage.stdout
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        ['data_prep/make_demo.py'],
+        ['data_prep/convert.py'],
+        ['-m', 'pneumo_jax.main'],
+        ['-m', 'pneumo_jax.evaluate'],
+        ['-m', 'pneumo_jax.predict'],
+    ],
+    ids=lambda command: command[-1],
+)
+def test_help_names_every_flag_that_the_readme_uses(command):
+    done = subprocess.run(
+        [sys.executable, *command, '--helpfull'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for used in readme_commands():
+        if command[-1] in used:
+            for flag in used:
+                name = flag.removeprefix('--').split('=')[0]
+                if flag.startswith('--') and not name.startswith(('config.', 'noconfig.')):
+                    assert f'{name}:' in done.stdout, f'{command} has no {flag}'
