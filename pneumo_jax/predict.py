@@ -200,7 +200,7 @@ def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
         picture = overlay.draw_film(
             p.film.pixels, truth=truths.get(p.film_id), boxes=p.boxes, scores=p.scores
         )
-        picture.save(folder / 'overlays' / f'{p.film_id}.png')
+        picture.save(folder / 'overlays' / f'{p.film_id}.png', compress_level=1)
         has_boxes = len(p.boxes) or len(truths.get(p.film_id, ()))
         group = with_boxes if has_boxes else without
         if len(group) < _SHEET_FILMS:
