@@ -24,7 +24,6 @@ from data_prep.films import (
 )
 from data_prep.labels import LabelTable, Rejection, read_rsna_labels
 from data_prep.manifest import make_manifest
-from data_prep.output_folder import OutputFolder
 from data_prep.report import make_report, rejection_lines, split_counts, summary_lines
 from data_prep.splits import assign_splits
 from data_prep.workers import map_in_processes
@@ -38,6 +37,7 @@ from pneumo_jax.data.tfrecord import (
     write_records,
 )
 from pneumo_jax.errors import InputError
+from pneumo_jax.output_folder import OutputFolder
 from pneumo_jax.writers import write_json
 
 __all__ = ['Options', 'convert']
@@ -87,7 +87,9 @@ def convert(options: Options) -> int:
     Raises:
         InputError: if a table, a folder or an option is not right.
     """
-    with OutputFolder(options.output_dir, overwrite=options.overwrite) as folder:
+    with OutputFolder(
+        options.output_dir, overwrite=options.overwrite, marker=MANIFEST_NAME
+    ) as folder:
         table = read_rsna_labels(options.labels_csv, options.class_info_csv, options.person_csv)
         found = find_films(options.images_dir)
         tasks, missing, unlabelled = _match(found, table)

@@ -12,8 +12,6 @@ import functools
 import io
 import logging
 import pathlib
-import shutil
-import tempfile
 import uuid
 
 import numpy as np
@@ -31,6 +29,7 @@ from data_prep.workers import map_in_processes
 from pneumo_jax import command
 from pneumo_jax.data.dicom import read_film
 from pneumo_jax.errors import InputError
+from pneumo_jax.output_folder import OutputFolder
 from pneumo_jax.overlay import contact_sheet, draw_film
 
 __all__ = ['DemoFilm', 'make_demo', 'plan_demo', 'write_film']
@@ -93,30 +92,24 @@ def make_demo(
         InputError: if the folder is there and not to be replaced, cannot be written, or a
             number is out of its range.
     """
-    # Resolved, since names such as "." have no sibling and a link is not its folder.
-    output_dir = pathlib.Path(output_dir).resolve()
     _check_numbers(num_films=num_films, seed=seed, num_workers=num_workers)
-    _check_folder(output_dir, overwrite)
+    output_dir = pathlib.Path(output_dir)
     films = plan_demo(num_films, seed)
-    partial = _make_sibling(output_dir)
-    try:
-        (partial / IMAGES).mkdir()
-        write = functools.partial(write_film, folder=partial / IMAGES)
+    with OutputFolder(output_dir, overwrite=overwrite, marker=PERSONS) as folder:
+        images = folder.path / IMAGES
+        images.mkdir()
         drawn = list(
             tqdm(
-                map_in_processes(write, films, num_workers),
+                map_in_processes(functools.partial(write_film, folder=images), films, num_workers),
                 desc='phantom films',
                 unit='film',
                 total=len(films),
             )
         )
-        _write_tables(partial, films, drawn)
+        _write_tables(folder.path, films, drawn)
         if with_contact_sheet:
-            _draw_contact_sheet(partial, films, drawn)
-        _put_in_place(partial, output_dir)
-    finally:
-        if partial.exists():
-            shutil.rmtree(partial)
+            _draw_contact_sheet(folder.path, films, drawn)
+        folder.publish()
     counts = np.bincount([d.class_id for d in drawn], minlength=3)
     _logger.info(
         '%s: %d phantom films of %d persons in %s (%s); tables %s, %s, %s%s',
@@ -193,38 +186,6 @@ def _check_numbers(*, num_films, seed, num_workers):
         raise InputError(f'num_workers={num_workers} must be 1 or more, or 0 for one per core')
 
 
-def _check_folder(output_dir, overwrite):
-    if not output_dir.exists():
-        return
-    if not output_dir.is_dir():
-        raise InputError(f'output_dir={output_dir} is a file: name a folder')
-    if not any(output_dir.iterdir()):
-        return
-    if not overwrite:
-        raise InputError(f'output_dir={output_dir} is not empty: name another or add --overwrite')
-    if not (output_dir / PERSONS).is_file():
-        raise InputError(
-            f'output_dir={output_dir} is no phantom download (no {PERSONS}), so --overwrite does '
-            'not replace it: name another'
-        )
-
-
-def _make_sibling(output_dir):
-    """An empty folder beside the final one, where a rename is atomic."""
-    try:
-        output_dir.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=f'.{output_dir.name}.', dir=output_dir.parent)
-    except OSError as error:
-        raise InputError(
-            f'{output_dir.parent} cannot be written ({error.strerror}): name another output_dir'
-        ) from error
-    folder = pathlib.Path(folder)
-    # mkdtemp's folders are for the owner alone.
-    folder.chmod(0o755)
-    return folder
-
-
-@functools.cache
 def _keep_freed_memory():
     """Once in a process; drawing takes a quarter less time.
 
@@ -317,17 +278,6 @@ def _draw_contact_sheet(folder, films, drawn):
             pictures.append(draw_film(pixels, truth=np.array(film_drawn.boxes).reshape(-1, 4)))
             captions.append(f'{film_drawn.view}  {name}')
     contact_sheet(pictures, captions, columns=8).save(folder / CONTACT_SHEET)
-
-
-def _put_in_place(partial, output_dir):
-    """Renames the finished folder, after moving away one that is to be replaced."""
-    if not output_dir.exists():
-        partial.replace(output_dir)
-        return
-    old = _make_sibling(output_dir)
-    output_dir.replace(old)
-    partial.replace(output_dir)
-    shutil.rmtree(old)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import jax
@@ -29,6 +28,7 @@ from pneumo_jax.boxes.decode import mask_to_boxes
 from pneumo_jax.data.dicom import Film, FilmError, read_film, standard_picture
 from pneumo_jax.data.pipeline import prefetch
 from pneumo_jax.errors import InputError
+from pneumo_jax.output_folder import OutputFolder
 from pneumo_jax.scoring import boxes_text
 from pneumo_jax.sharding import shard_batch
 from pneumo_jax.steps import make_predict_step
@@ -39,6 +39,7 @@ __all__ = ['Prediction', 'predict_films']
 
 _SUFFIXES = ('', '.dcm', '.dicom', '.png', '.jpg', '.jpeg')
 _SHEET_FILMS = 12
+_PREDICTIONS = 'predictions.csv'
 
 log = logging.getLogger(__name__)
 
@@ -101,28 +102,22 @@ def predict_films(trained: TrainedModel, films: Iterator[tuple[str, Film]]) -> I
 def main(argv: list[str]) -> int:
     """Reads, predicts, writes; 1 if a film was rejected."""
     options = flags.FLAGS
-    output_dir = pathlib.Path(options.output_dir)
-    if output_dir.exists() and not options.overwrite:
-        raise InputError(f'{output_dir} exists: give another --output_dir, or --overwrite')
     files = _find_files(argv[1:])
     truths = _read_truths(options.labels_csv)
-    trained = load_trained(options.workdir)
-
-    rejected: list[tuple[str, str, str]] = []
-    films = _read_films(files, rejected, any_modality=options.any_modality)
-    partial = output_dir.with_name(f'.{output_dir.name}.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / 'overlays').mkdir(parents=True)
-    predictions = predict_films(trained, films)
-    num_films = _write_outputs(partial, predictions, truths, rejected, total=len(files))
-    if output_dir.exists():
-        shutil.rmtree(output_dir)
-    partial.replace(output_dir)
+    with OutputFolder(
+        options.output_dir, overwrite=options.overwrite, marker=_PREDICTIONS
+    ) as folder:
+        trained = load_trained(options.workdir)
+        rejected: list[tuple[str, str, str]] = []
+        films = _read_films(files, rejected, any_modality=options.any_modality)
+        predictions = predict_films(trained, films)
+        num_films = _write_outputs(folder.path, predictions, truths, rejected, total=len(files))
+        folder.publish()
     log.info(
         '%d films predicted, %d rejected; tables and overlays are in %s',
         num_films,
         len(rejected),
-        output_dir,
+        options.output_dir,
     )
     return 1 if rejected else 0
 
@@ -191,6 +186,7 @@ def _stack(chunk, batch_size, image_size):
 
 
 def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
+    (folder / 'overlays').mkdir()
     rows, submission = [], []
     with_boxes, without = [], []
     for p in tqdm(predictions, desc='films', total=total, unit='film'):
@@ -205,7 +201,7 @@ def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
         group = with_boxes if has_boxes else without
         if len(group) < _SHEET_FILMS:
             group.append((picture, _caption(p, truths)))
-    write_csv(folder / 'predictions.csv', ('id', 'probability', 'positive', 'boxes'), rows)
+    write_csv(folder / _PREDICTIONS, ('id', 'probability', 'positive', 'boxes'), rows)
     write_csv(folder / 'submission.csv', ('patientId', 'PredictionString'), submission)
     if rejected:
         write_csv(folder / 'rejected.csv', ('id', 'reason', 'message'), rejected)

@@ -13,7 +13,7 @@ FLOORS = [
     ('train',),
     ('trained',),
     ('scoring', 'checkpoint', 'run_config'),
-    ('steps', 'command', 'writers', 'early_stopping', 'overlay'),
+    ('steps', 'command', 'writers', 'early_stopping', 'overlay', 'output_folder'),
     ('state', 'losses', 'optimizer', 'sharding'),
     ('models',),
     ('boxes', 'metrics', 'data.pipeline', 'data.augment'),

@@ -244,7 +244,7 @@ def test_fault_41_two_converters_do_not_share_a_folder(tmp_path):
     partial.mkdir()
     lock = os.open(partial, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match='another conversion'):
+    with pytest.raises(InputError, match='another process is writing'):
         convert(make_options(tmp_path, download))
     assert partial.exists()
     os.close(lock)

@@ -229,7 +229,7 @@ def test_existing_folders_are_safe(demo, tmp_path):
         make_demo.make_demo(demo, num_films=1, seed=0)
     assert content(demo) == before
     (tmp_path / 'letter.txt').write_text('dear all')
-    with pytest.raises(InputError, match='no phantom download'):
+    with pytest.raises(InputError, match='not written by this command'):
         make_demo.make_demo(tmp_path, num_films=1, seed=0, overwrite=True)
     assert (tmp_path / 'letter.txt').exists()
 

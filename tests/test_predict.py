@@ -101,8 +101,13 @@ def test_fault_63_existing_output_is_kept_without_overwrite(trained_workdir, fil
     assert done.returncode == 2
     assert '--overwrite' in done.stderr
     assert (output / 'mine.txt').exists()
-    assert predict(trained_workdir, output, '--overwrite', films[0]).returncode == 0
-    assert (output / 'predictions.csv').exists()
+    done = predict(trained_workdir, output, '--overwrite', films[0])
+    assert done.returncode == 2
+    assert 'was not written by this command' in done.stderr
+    (output / 'mine.txt').unlink()
+    assert predict(trained_workdir, output, films[0], '--overwrite').returncode == 0
+    assert predict(trained_workdir, output, films[1], '--overwrite').returncode == 0
+    assert [row['id'] for row in rows(output / 'predictions.csv')] == [films[1].stem]
 
 
 def test_files_of_the_same_id_are_refused(trained_workdir, films, tmp_path):

@@ -7,7 +7,6 @@ import os
 import pathlib
 import shutil
 
-from pneumo_jax.data.tfrecord import MANIFEST_NAME
 from pneumo_jax.errors import InputError
 
 __all__ = ['OutputFolder']
@@ -21,17 +20,20 @@ class OutputFolder:
 
     Args:
         output_dir: the final folder.
-        overwrite: replace an older conversion there.
+        overwrite: replace an older folder of the same kind.
+        marker: name of a file that every folder of this kind has: what has none is somebody's
+            own folder, and is never replaced.
 
     Raises:
-        InputError: if the folder exists (without ``overwrite``, or is no conversion), cannot be
-            written, or another process is building it.
+        InputError: if the folder holds anything (without ``overwrite``, or without the marker),
+            cannot be written, or another process is building it.
     """
 
-    def __init__(self, output_dir, *, overwrite: bool):
+    def __init__(self, output_dir, *, overwrite: bool, marker: str):
         # absolute(): a name such as "." has no sibling.
         self._final = pathlib.Path(output_dir).absolute()
         self._overwrite = overwrite
+        self._marker = marker
         self.path = self._final.with_name(f'.{self._final.name}.partial')
 
     def __enter__(self) -> OutputFolder:
@@ -52,7 +54,7 @@ class OutputFolder:
         if not locked:
             os.close(self._lock)
             raise InputError(
-                f'another conversion is writing {self._final}: wait for it, or give another '
+                f'another process is writing {self._final}: wait for it, or give another '
                 '--output_dir'
             )
         _clear(self.path)
@@ -76,15 +78,17 @@ class OutputFolder:
             shutil.rmtree(old)
 
     def _check_final(self):
-        if not self._final.exists() and not self._final.is_symlink():
+        final = self._final
+        if not final.exists() and not final.is_symlink():
+            return
+        if final.is_dir() and not final.is_symlink() and not any(final.iterdir()):
             return
         if not self._overwrite:
-            raise InputError(f'{self._final} exists: give another --output_dir, or --overwrite')
-        empty = self._final.is_dir() and not any(self._final.iterdir())
-        if self._final.is_symlink() or not (empty or (self._final / MANIFEST_NAME).is_file()):
+            raise InputError(f'{final} exists: give another --output_dir, or --overwrite')
+        if final.is_symlink() or not (final / self._marker).is_file():
             raise InputError(
-                f'{self._final} is no conversion (no {MANIFEST_NAME}), so --overwrite does not '
-                'replace it: give another --output_dir'
+                f'{final} was not written by this command (it has no {self._marker}), so '
+                '--overwrite does not replace it: give another --output_dir'
             )
 
 
