@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole way in one command: environment, data, training, evaluation, pictures.
 set -euo pipefail
+started_in=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
@@ -14,6 +15,7 @@ TEXT
 }
 
 say() { printf '\n== %s\n' "$*"; }
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$started_in/$1" ;; esac; }
 die() { printf 'ERROR: %s\n' "$*" >&2; exit 2; }
 
 # Python 3.11 to 3.13: $PYTHON, else the first that is there.
@@ -51,14 +53,18 @@ set_up_environment() {
 # The one mapping table of a download, nothing where there is none.
 find_person_csv() {
   local tables
-  mapfile -t tables < <(find "$1" -maxdepth 1 -name '*mapping*.csv' | sort)
-  [ "${#tables[@]}" -le 1 ] || die "several mapping tables in $1: name one by --person_csv"
-  echo "${tables[0]:-}"
+  tables=$(find "$1" -maxdepth 1 -name '*mapping*.csv')
+  case $tables in
+    *$'\n'*) die "several mapping tables in $1: name one by --person_csv" ;;
+    *) echo "$tables" ;;
+  esac
 }
 
 # DOWNLOAD PERSON_CSV OUT IMAGE_SIZE CONFIG: from films to figures and pictures.
 run_all() {
   local download=$1 person_csv=$2 out=$3 image_size=$4 config=$5
+  local workdir
+  workdir=$out/$(basename "$config" .py)
   if [ ! -d "$out/shards" ]; then
     say "Converting $download"
     python data_prep/convert.py --images_dir="$download/stage_2_train_images" \
@@ -68,21 +74,22 @@ run_all() {
       --output_dir="$out/shards" --image_size="$image_size" --num_shards=4
   fi
   say "Training ($config)"
-  python -m pneumo_jax.main --config="$config" --workdir="$out/workdir" --config.data.dir="$out/shards"
+  python -m pneumo_jax.main --config="$config" --workdir="$workdir" --config.data.dir="$out/shards"
   say "Evaluating on the test split"
-  python -m pneumo_jax.evaluate --workdir="$out/workdir" --split=test
+  python -m pneumo_jax.evaluate --workdir="$workdir" --split=test
   say "Drawing predictions"
-  local films
-  mapfile -t films < <(tail -n +2 "$out/workdir/films-test.csv" | head -n 48 | cut -d, -f1 |
-    sed "s|.*|$download/stage_2_train_images/&.dcm|")
-  python -m pneumo_jax.predict --workdir="$out/workdir" --output_dir="$out/predictions" --overwrite \
+  local films=() film
+  while read -r film; do
+    films+=("$download/stage_2_train_images/$film.dcm")
+  done < <(tail -n +2 "$workdir/films-test.csv" | head -n 48 | cut -d, -f1)
+  python -m pneumo_jax.predict --workdir="$workdir" --output_dir="$workdir/predictions" --overwrite \
     --labels_csv="$download/stage_2_train_labels.csv" \
     "${films[@]}"
   say "Done. Research software, not a medical device."
   printf '%s\n' \
-    "pictures  $out/predictions/contact_sheet.png and $out/predictions/overlays/ (truth red, prediction blue)" \
-    "numbers   $out/workdir/results.json, per film $out/workdir/films-test.csv" \
-    "curves    tensorboard --logdir $out/workdir/tensorboard, or $out/workdir/metrics.jsonl"
+    "pictures  $workdir/predictions/contact_sheet.png and $workdir/predictions/overlays/ (truth red, prediction blue)" \
+    "numbers   $workdir/results.json, per film $workdir/films-test.csv" \
+    "curves    tensorboard --logdir $workdir/tensorboard, or $workdir/metrics.jsonl"
 }
 
 run_demo() {
@@ -100,26 +107,29 @@ run_data() {
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || die "$1 needs a value"
     case $1 in
-      --data) download=${2%/} ;;
-      --person_csv) person_csv=$2 ;;
+      --data) download=$(absolute "${2%/}") ;;
+      --person_csv) person_csv=$(absolute "$2") ;;
       --config) config=$2 ;;
       *) usage >&2; die "unknown argument $1" ;;
     esac
     shift 2
   done
-  [ -d "$download/stage_2_train_images" ] || die "no folder stage_2_train_images in $download: give the unpacked Kaggle download"
+  local name
+  for name in stage_2_train_images stage_2_train_labels.csv stage_2_detailed_class_info.csv; do
+    [ -e "$download/$name" ] || die "no $name in $download: give the unpacked Kaggle download"
+  done
   [ -n "$person_csv" ] || person_csv=$(find_person_csv "$download")
   local out
   # Another folder of the same name must not find this one's shards.
-  out=runs/$(basename "$download")-$(printf '%s' "$(cd "$download" && pwd)" | cksum | cut -d' ' -f1)
+  out=runs/$(basename "$download")-$(printf '%s' "$download" | cksum | cut -d' ' -f1)
   mkdir -p "$out"
   run_all "$download" "$person_csv" "$out" 256 "$config"
 }
 
 case ${1:-} in
-  '') set_up_environment && run_demo ;;
-  test) shift; set_up_environment && python -m pytest "$@" ;;
-  --data | --person_csv | --config) set_up_environment && run_data "$@" ;;
+  '') set_up_environment; run_demo ;;
+  test) shift; set_up_environment; python -m pytest "$@" ;;
+  --data | --person_csv | --config) set_up_environment; run_data "$@" ;;
   -h | --help) usage ;;
   *) usage >&2; die "unknown argument $1" ;;
 esac

@@ -50,7 +50,7 @@ class Graphs:
 
 def model_graphs(config) -> Graphs:
     """The graphs of ``config.model``, without any parameter."""
-    model = nnx.eval_shape(lambda: _build(config))
+    model = nnx.eval_shape(lambda: _build(config, jax.random.key(0)))
     modes = {
         'train': nnx.view(model, use_running_average=False, deterministic=False),
         'eval': nnx.view(model, use_running_average=True, deterministic=True),
@@ -64,8 +64,8 @@ def create_state(config, tx: optax.GradientTransformation) -> TrainState:
     """A new state with the initial parameters of ``config.seed``."""
 
     @jax.jit
-    def init():
-        _, params, batch_stats = nnx.split(_build(config), nnx.Param, nnx.BatchStat)
+    def init(key):
+        _, params, batch_stats = nnx.split(_build(config, key), nnx.Param, nnx.BatchStat)
         params = nnx.to_pure_dict(params)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -74,7 +74,8 @@ def create_state(config, tx: optax.GradientTransformation) -> TrainState:
             opt_state=tx.init(params),
         )
 
-    return init()
+    # The seed is an argument, so that another seed compiles nothing anew.
+    return init(jax.random.key(config.seed))
 
 
 def params_sha256(params) -> str:
@@ -90,5 +91,5 @@ def params_sha256(params) -> str:
     return digest.hexdigest()
 
 
-def _build(config):
-    return build_model(config.model, rngs=nnx.Rngs(params=config.seed))
+def _build(config, key):
+    return build_model(config.model, rngs=nnx.Rngs(params=key))
