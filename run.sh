@@ -89,7 +89,7 @@ run_all() {
   printf '%s\n' \
     "pictures  $workdir/predictions/contact_sheet.png and $workdir/predictions/overlays/ (truth red, prediction blue)" \
     "numbers   $workdir/results.json, per film $workdir/films-test.csv" \
-    "curves    tensorboard --logdir $workdir/tensorboard, or $workdir/metrics.jsonl"
+    "curves    $workdir/metrics.jsonl, or TensorBoard on $workdir/tensorboard"
 }
 
 run_demo() {
@@ -128,7 +128,7 @@ run_data() {
 
 case ${1:-} in
   '') set_up_environment; run_demo ;;
-  test) shift; set_up_environment; python -m pytest "$@" ;;
+  test) shift; set_up_environment; python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal "$@" ;;
   --data | --person_csv | --config) set_up_environment; run_data "$@" ;;
   -h | --help) usage ;;
   *) usage >&2; die "unknown argument $1" ;;

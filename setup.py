@@ -39,6 +39,6 @@ setup(
         # The accelerator builds of jax; the plain install runs on the CPU.
         'cuda': ['jax[cuda13]>=0.10'],
         'tpu': ['jax[tpu]>=0.10'],
-        'test': ['pytest>=8.0', 'ruff>=0.12', 'scikit-learn>=1.5'],
+        'test': ['pytest>=8.0', 'pytest-xdist>=3.6', 'ruff>=0.12', 'scikit-learn>=1.5'],
     },
 )

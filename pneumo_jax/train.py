@@ -104,9 +104,11 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
                     'progress': dataclasses.asdict(progress),
                     'thresholds': dataclasses.asdict(scoring.choose_thresholds(films)),
                 }
-                checkpoints.save(step, state, meta, improved=improved)
                 figures['learning_rate'] = float(schedule(step - 1))
+                # Before the checkpoint: a run killed between the two does this epoch again and
+                # replaces the line; the other way round, the line would be missing for good.
                 writer.write(step, _prefixed(train=figures, validation=validation), epoch=epoch)
+                checkpoints.save(step, state, meta, improved=improved)
                 _log_epoch(epoch, config, figures, validation, improved)
 
     _log_end(config, state, progress, early_stopping)

@@ -12,9 +12,11 @@ from configs import smoke
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Compiling is most of what the tests do, and they compile the same tiny models again and again,
-# in processes of their own too. Set before JAX is imported.
+# in processes of their own too. Set before JAX is imported. Code that runs for a moment needs no
+# costly passes of LLVM; level 1 gives the same bits as the default.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache' / 'jax'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=1')
 
 
 @pytest.fixture(scope='session')
@@ -75,6 +77,8 @@ def tiny_config(phantom_shards):
     config.model.name = 'resnet_tiny'
     config.batch_size = 8
     config.num_epochs = 2
+    # The length of a run is compiled into other schedules: runs of all lengths share this one.
+    config.schedule.name = 'constant'
     return config
 
 
@@ -82,7 +86,7 @@ def tiny_config(phantom_shards):
 def trained_workdir(phantom_shards, tmp_path_factory) -> pathlib.Path:
     """The workdir of a finished tiny run."""
     folder = tmp_path_factory.mktemp('trained') / 'workdir'
-    trained = run_command(*train_command(phantom_shards, folder))
+    trained = run_command(*train_command(phantom_shards, folder, '--config.schedule.name=constant'))
     assert trained.returncode == 0, trained.stderr
     return folder
 

@@ -183,6 +183,19 @@ def test_flipped_bytes_raise_nothing_but_film_errors(tmp_path):
             assert error.code
 
 
+def test_fault_60_warnings_quote_no_value_of_the_header(tmp_path, recwarn):
+    path = write_film(tmp_path / 'a.dcm', PIXELS_8)
+    # The transfer syntax with a length that takes in the elements behind it.
+    syntax = b'\x02\x00\x10\x00UI\x14\x00'
+    content = path.read_bytes()
+    assert content.count(syntax) == 1
+    path.write_bytes(content.replace(syntax, syntax[:-2] + b'\x4f\x00'))
+    recwarn.clear()
+    with pytest.raises(FilmError):
+        read_film(path)
+    assert not [w for w in recwarn if 'PYDICOM' in str(w.message)]
+
+
 def test_fault_06_and_07_frame_of_another_size_is_refused_undecoded(tmp_path):
     bomb = encapsulate([jpeg_bytes(np.zeros((8000, 8000), np.uint8))])
     path = write_film(tmp_path / 'a.dcm', PIXELS_8, syntax=uid.JPEGBaseline8Bit, PixelData=bomb)

@@ -14,6 +14,7 @@ import re
 import numpy as np
 import pydicom
 from PIL import Image
+from pydicom import config as pydicom_config
 from pydicom import pixels as dicom_pixels
 from pydicom import uid
 from pydicom.encaps import get_frame
@@ -95,7 +96,9 @@ def read_film(path, *, any_modality: bool = False) -> Film:
     path = pathlib.Path(path)
     start = _read_start(path)
     if start[128:] == b'DICM':
-        return _read_dicom(path, any_modality)
+        # pydicom warns about values that break a rule, and quotes them: they may be a patient's.
+        with pydicom_config.disable_value_validation():
+            return _read_dicom(path, any_modality)
     for magic, picture_format in _PICTURE_FORMATS.items():
         if start.startswith(magic):
             return read_picture(path, picture_format)
