@@ -33,7 +33,7 @@ json.dump({
 
 
 def run_on(devices):
-    flags = f'--xla_force_host_platform_device_count={devices}'
+    flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices}'
     done = subprocess.run(
         [sys.executable, '-c', PROGRAM],
         cwd=ROOT,
