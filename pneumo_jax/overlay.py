@@ -73,7 +73,9 @@ def _rectangle(draw, box, colour, size, label=None):
     corners = [x, y, min(x + w, size[0] - 1), min(y + h, size[1] - 1)]
     draw.rectangle(corners, outline=colour, width=width)
     if label is not None:
-        # Large enough to be read on a contact sheet, on a dark edge against bright films.
-        font = ImageFont.load_default(max(10, round(max(size) / 24)))
+        # Large enough to be read on a contact sheet; legible on dark and bright films.
+        font = ImageFont.load_default(max(10, round(max(size) / 28)))
         at = (x + 2 * width, y + width)
-        draw.text(at, label, font=font, fill=colour, stroke_width=width // 2, stroke_fill=(0, 0, 0))
+        _, _, right, bottom = draw.textbbox(at, label, font=font)
+        draw.rectangle((x, y, right + width, bottom + width), fill=colour)
+        draw.text(at, label, font=font, fill=(255, 255, 255))
