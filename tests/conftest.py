@@ -84,9 +84,17 @@ def tiny_config(phantom_shards):
 
 @pytest.fixture(scope='session')
 def trained_workdir(phantom_shards, tmp_path_factory) -> pathlib.Path:
-    """The workdir of a finished tiny run."""
+    """The workdir of a finished tiny run that calls so little an opacity that it draws boxes."""
     folder = tmp_path_factory.mktemp('trained') / 'workdir'
-    trained = run_command(*train_command(phantom_shards, folder, '--config.schedule.name=constant'))
+    trained = run_command(
+        *train_command(
+            phantom_shards,
+            folder,
+            '--config.num_epochs=12',
+            '--config.schedule.name=constant',
+            '--config.eval.mask_threshold=0.1',
+        )
+    )
     assert trained.returncode == 0, trained.stderr
     return folder
 

@@ -21,6 +21,11 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+def boxes_in(row):
+    """Boxes [k,4] of a row of predictions.csv."""
+    return np.array(row['boxes'].split(), float).reshape(-1, 5)[:, 1:]
+
+
 @pytest.fixture
 def films(phantom_download):
     return sorted((phantom_download / 'stage_2_train_images').iterdir())[:5]
@@ -55,7 +60,9 @@ def test_the_same_answers_as_evaluation(trained_workdir, phantom_download, tmp_p
     images = phantom_download / 'stage_2_train_images'
     done = predict(trained_workdir, tmp_path / 'out', *[images / f'{i}.dcm' for i in evaluated])
     assert done.returncode == 0, done.stderr
-    for row in rows(tmp_path / 'out' / 'predictions.csv'):
+    predicted = rows(tmp_path / 'out' / 'predictions.csv')
+    assert any(len(boxes_in(row)) for row in predicted)
+    for row in predicted:
         same = evaluated[row['id']]
         assert float(row['probability']) == pytest.approx(float(same['probability']), abs=1e-5)
         assert row['boxes'] == same['boxes']
@@ -76,20 +83,23 @@ def test_fault_61_one_bad_film_costs_one_film(trained_workdir, films, tmp_path):
 
 
 def test_fault_62_boxes_are_in_the_films_own_pixels(trained_workdir, films, tmp_path):
-    """A film of another size and shape, with the same picture: the boxes scale with it."""
-    picture = Image.fromarray(read_film(films[0]).pixels)
-    picture.save(tmp_path / 'square.png')
-    picture.resize((512, 512), Image.Resampling.BOX).save(tmp_path / 'half.png')
-    done = predict(
-        trained_workdir, tmp_path / 'out', tmp_path / 'square.png', tmp_path / 'half.png'
-    )
-    assert done.returncode == 0, done.stderr
-    half, square = (
-        np.array(row['boxes'].split(), float).reshape(-1, 5)
-        for row in sorted(rows(tmp_path / 'out' / 'predictions.csv'), key=lambda row: row['id'])
-    )
-    np.testing.assert_allclose(square[:, 1:], 2 * half[:, 1:], atol=20)
-    with Image.open(tmp_path / 'out' / 'overlays' / 'half.png') as overlay:
+    """Films of another size, with the same picture: the boxes scale with them."""
+    for size in ('square', 'half'):
+        (tmp_path / size).mkdir()
+    for film in films:
+        picture = Image.fromarray(read_film(film).pixels)
+        picture.save(tmp_path / 'square' / f'{film.stem}.png')
+        half = picture.resize((512, 512), Image.Resampling.BOX)
+        half.save(tmp_path / 'half' / f'{film.stem}.png')
+    boxes = {}
+    for size in ('square', 'half'):
+        done = predict(trained_workdir, tmp_path / f'{size}-out', tmp_path / size)
+        assert done.returncode == 0, done.stderr
+        table = rows(tmp_path / f'{size}-out' / 'predictions.csv')
+        boxes[size] = np.concatenate([boxes_in(row) for row in table])
+    assert len(boxes['square']) > 0
+    np.testing.assert_allclose(boxes['square'], 2 * boxes['half'], atol=20)
+    with Image.open(tmp_path / 'half-out' / 'overlays' / f'{films[0].stem}.png') as overlay:
         assert overlay.size == (512, 512)
 
 
