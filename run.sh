@@ -86,10 +86,10 @@ run_all() {
     --labels_csv="$download/stage_2_train_labels.csv" \
     "${films[@]}"
   say "Done. Research software, not a medical device."
-  printf '%s\n' \
-    "pictures  $workdir/predictions/contact_sheet.png and $workdir/predictions/overlays/ (truth red, prediction blue)" \
-    "numbers   $workdir/results.json, per film $workdir/films-test.csv" \
-    "curves    $workdir/metrics.jsonl, or TensorBoard on $workdir/tensorboard"
+  printf '%s\n' "In $PWD/$workdir:" \
+    "  pictures  predictions/contact_sheet.png and predictions/overlays/ (truth red, prediction blue)" \
+    "  numbers   results.json, per film films-test.csv" \
+    "  curves    metrics.jsonl, or TensorBoard on tensorboard/"
 }
 
 run_demo() {
@@ -120,8 +120,8 @@ run_data() {
   done
   [ -n "$person_csv" ] || person_csv=$(find_person_csv "$download")
   local out
-  # Another folder of the same name must not find this one's shards.
-  out=runs/$(basename "$download")-$(printf '%s' "$download" | cksum | cut -d' ' -f1)
+  # Another folder of the same name, or other persons, must not find this one's shards.
+  out=runs/$(basename "$download")-$(printf '%s' "$download $person_csv" | cksum | cut -d' ' -f1)
   mkdir -p "$out"
   run_all "$download" "$person_csv" "$out" 256 "$config"
 }

@@ -42,8 +42,7 @@ class FilmHead(nnx.Module):
     """One logit a film: is there a lung opacity?
 
     A dense layer behind dropout, on the mean of the backbone's deepest map and the maximum of the
-    pyramid's. The boxes teach the pyramid to see small opacities, which a mean alone dilutes: on
-    600 phantoms the same run went from a test AUROC of PLACEHOLDER.
+    pyramid's. The boxes teach the pyramid to see small opacities, which a mean alone dilutes.
     """
 
     def __init__(self, deepest: int, features: int, *, dropout: float, rngs: nnx.Rngs):
