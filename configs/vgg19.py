@@ -2,8 +2,8 @@
 
 python -m pneumo_jax.main --config=configs/vgg19.py --workdir=runs/vgg19 --config.data.dir=SHARDS
 
-At 128 px on the 600 phantoms of run.sh, 15 epochs take about 35 minutes on two CPU cores and reach a
-test AUROC of 0.98; README.md has the protocol.
+At 128 px on the 600 phantoms of run.sh, 15 epochs take about 35 minutes on two CPU cores and reach
+a test AUROC of 0.98; README.md has the protocol.
 """
 
 from configs import base
