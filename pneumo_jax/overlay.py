@@ -75,7 +75,9 @@ def _rectangle(draw, box, colour, size, label=None):
     if label is not None:
         # Large enough to be read on a contact sheet; legible on dark and bright films.
         font = ImageFont.load_default(max(10, round(max(size) / 28)))
-        at = (x + 2 * width, y + width)
-        _, _, right, bottom = draw.textbbox(at, label, font=font)
-        draw.rectangle((x, y, right + width, bottom + width), fill=colour)
-        draw.text(at, label, font=font, fill=(255, 255, 255))
+        _, _, right, bottom = font.getbbox(label)
+        # Inside the picture, however near to its border the box begins.
+        x = max(0, min(x, size[0] - right - 3 * width))
+        y = max(0, min(y, size[1] - bottom - 2 * width))
+        draw.rectangle((x, y, x + right + 3 * width, y + bottom + 2 * width), fill=colour)
+        draw.text((x + 2 * width, y + width), label, font=font, fill=(255, 255, 255))

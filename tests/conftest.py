@@ -12,8 +12,8 @@ from configs import smoke
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Compiling is most of what the tests do, and they compile the same tiny models again and again,
-# in processes of their own too. Set before JAX is imported. Code that runs for a moment needs no
-# costly passes of LLVM; level 1 gives the same bits as the default.
+# in processes of their own too. Set before JAX is imported. Code that runs for a moment is not
+# worth the costly passes of LLVM.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache' / 'jax'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=1')

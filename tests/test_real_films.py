@@ -74,6 +74,7 @@ def test_a_resnet_overfits_16_real_films_and_draws_their_boxes(download, shards,
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / 'workdir' / 'results-train.json').read_text())
     assert results['film']['accuracy']['value'] == 1
+    assert results['boxes']['mean_iou']['value'] > 0.7
 
     films = sorted((download / 'stage_2_train_images').iterdir())
     done = run_command(
