@@ -10,6 +10,15 @@ _VERSION = re.search(
     r"__version__ = '([^']+)'", (_ROOT / 'pneumo_jax' / '__init__.py').read_text(encoding='utf-8')
 ).group(1)
 
+# Decoders of the rarer transfer syntaxes, all with permissive licences.
+_CODECS = [
+    'pyjpegls>=1.5',
+    'pylibjpeg>=2.0.1',
+    'pylibjpeg-openjpeg>=2.3',
+    'pylibjpeg-rle>=2.0',
+    'python-gdcm>=3.0.24',
+]
+
 setup(
     name='pneumo_jax',
     version=_VERSION,
@@ -31,6 +40,7 @@ setup(
         'protobuf>=5.0',
         'pydicom>=3.0.1',
         'scipy>=1.14',
+        'simplejpeg>=1.8',
         'tensorboardX>=2.6.2',
         'tensorflow-datasets>=4.9.9',
         'tqdm>=4.66',
@@ -39,6 +49,9 @@ setup(
         # The accelerator builds of jax; the plain install runs on the CPU.
         'cuda': ['jax[cuda13]>=0.10'],
         'tpu': ['jax[tpu]>=0.10'],
-        'test': ['pytest>=8.0', 'pytest-xdist>=3.6', 'ruff>=0.12', 'scikit-learn>=1.5'],
+        'codecs': _CODECS,
+        # Conversion on many machines; in an environment of its own, for its pins are narrow.
+        'beam': ['apache-beam>=2.65'],
+        'test': [*_CODECS, 'pytest>=8.0', 'pytest-xdist>=3.6', 'ruff>=0.12', 'scikit-learn>=1.5'],
     },
 )

@@ -2,80 +2,43 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
-import hashlib
-import itertools
 import logging
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from data_prep.films import (
-    FilmFacts,
-    FilmTask,
-    FoundFiles,
-    convert_chunk,
-    find_films,
-    spool_name,
-)
-from data_prep.labels import LabelTable, Rejection, read_rsna_labels
+from data_prep.assemble import write_shards
+from data_prep.duplicates import find_duplicates
+from data_prep.film_table import FILM_TABLE_NAME, write_film_table
+from data_prep.films import FilmTask, MatchedFilms, RecordOptions, find_films, match_films
+from data_prep.labels import FilmLabel, Rejection
 from data_prep.manifest import make_manifest
+from data_prep.options import Options, record_options
 from data_prep.report import make_report, rejection_lines, split_counts, summary_lines
-from data_prep.splits import assign_splits
-from data_prep.workers import map_in_processes
+from data_prep.report_page import report_page
+from data_prep.sources import films_folder, read_labels
+from data_prep.splits import SplitAssignment, assign_splits, read_split_csv
+from data_prep.spool import SpooledFilm, convert_chunk, is_spooled, make_chunks, read_chunk
 from pneumo_jax import command
-from pneumo_jax.data.tfrecord import (
-    MANIFEST_NAME,
-    SPLITS,
-    RecordFile,
-    ShardInfo,
-    shard_name,
-    write_records,
-)
+from pneumo_jax.data.shards import MANIFEST_NAME, SPLITS
 from pneumo_jax.errors import InputError
+from pneumo_jax.files import write_atomically, write_json
 from pneumo_jax.output_folder import OutputFolder
-from pneumo_jax.writers import write_json
+from pneumo_jax.workers import WorkerPool
 
-__all__ = ['Options', 'convert']
+__all__ = ['convert']
 
 _REPORT_NAME = 'report.json'
+_PAGE_NAME = 'report.html'
+_SPOOL_NAME = 'spool'
 # Also the step of the progress bar.
-_CHUNK_FILMS = 16
+_CHUNK_FILMS = 32
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What to convert and how; the flags of the same names say more."""
-
-    images_dir: str
-    labels_csv: str
-    output_dir: str
-    class_info_csv: str | None = None
-    person_csv: str | None = None
-    image_size: int = 256
-    num_shards: int = 4
-    split_fractions: Sequence[float] = (0.7, 0.15, 0.15)
-    split_seed: int = 0
-    max_bad: int = 0
-    allow_missing: bool = False
-    any_modality: bool = False
-    overwrite: bool = False
-    num_workers: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Converted:
-    """An accepted film and where its record is spooled."""
-
-    facts: FilmFacts
-    spool: pathlib.Path
-    index: int
 
 
 def convert(options: Options) -> int:
@@ -88,150 +51,198 @@ def convert(options: Options) -> int:
         InputError: if a table, a folder or an option is not right.
     """
     with OutputFolder(
-        options.output_dir, overwrite=options.overwrite, marker=MANIFEST_NAME
+        options.output_dir, overwrite=options.overwrite, marker=_REPORT_NAME, kept=_SPOOL_NAME
     ) as folder:
-        table = read_rsna_labels(options.labels_csv, options.class_info_csv, options.person_csv)
-        found = find_films(options.images_dir)
-        tasks, missing, unlabelled = _match(found, table)
-        if missing and not options.allow_missing:
-            raise InputError(
-                f'{len(missing)} of {len(table.films)} labelled films have no file in '
-                f'{options.images_dir}, the first {missing[0]!r}: is it the right folder? Go on '
-                'without them with --allow_missing'
-            )
-        spool_dir = folder.path / 'spool'
-        spool_dir.mkdir()
-        converted, rejected = _convert_films(tasks, spool_dir, options)
-        rejected += [*table.rejected, *_ambiguous(found, table)]
-        report = make_report(
-            found=found,
-            table=table,
-            accepted=[film.facts for film in converted],
-            rejected=rejected,
-            missing=missing,
-            unlabelled=unlabelled,
-        )
+        report = (_convert_labels if options.labels_only else _convert_films)(folder.path, options)
         if report['counts']['rejected'] > options.max_bad:
             return _refuse(report, options)
-        if not converted:
-            raise InputError(f'none of the {len(tasks)} films can be used')
-        manifest = _write_shards(folder.path, converted, options)
-        shutil.rmtree(spool_dir)
-        write_json(folder.path / MANIFEST_NAME, manifest)
         write_json(folder.path / _REPORT_NAME, report)
+        write_atomically(folder.path / _PAGE_NAME, report_page(report))
+        shutil.rmtree(folder.path / _SPOOL_NAME, ignore_errors=True)
         folder.publish()
-    for line in summary_lines(manifest['splits'], report):
+    for line in summary_lines(report['splits'], report):
         command.say(line)
-    command.say(manifest['protocol']['sentence'])
-    command.say(f'shards, {MANIFEST_NAME} and {_REPORT_NAME} are in {options.output_dir}')
+    command.say(report['protocol']['sentence'])
+    command.say(f'all of it and {_PAGE_NAME} are in {options.output_dir}')
     return 0
 
 
-def _match(found: FoundFiles, table: LabelTable):
-    """(films to convert, ids of films without file, ids of files without label), sorted."""
-    labels = {film.patient_id: film for film in table.films}
-    known = labels.keys() | {rejection.patient_id for rejection in table.rejected}
-    ids = found.films.keys() | found.ambiguous.keys()
-    tasks = [FilmTask(found.films[id_], labels[id_]) for id_ in found.films if id_ in labels]
-    return tasks, sorted(labels.keys() - ids), sorted(ids - known)
-
-
-def _ambiguous(found: FoundFiles, table: LabelTable) -> list[Rejection]:
-    """Labelled films that several files claim to be."""
-    return [
-        Rejection(
-            film.patient_id,
-            'several_files',
-            f'{film.patient_id} is the name of {" and ".join(map(str, paths))}: keep one',
-        )
-        for film in table.films
-        if (paths := found.ambiguous.get(film.patient_id))
-    ]
-
-
-def _convert_films(tasks, spool_dir, options) -> tuple[list[_Converted], list[Rejection]]:
-    """Spools the records of all films; chunks do not depend on the number of workers."""
-    work = functools.partial(
-        convert_chunk,
-        spool_dir=spool_dir,
-        image_size=options.image_size,
-        any_modality=options.any_modality,
+def _convert_labels(folder: pathlib.Path, options: Options) -> dict:
+    """Splits and audits the tables alone; returns the report."""
+    needs_files = options.source == 'folders'
+    found = find_films(films_folder(options)) if needs_files else None
+    table = read_labels(options, found)
+    assignment = _assign(table.films, options)
+    write_film_table(folder / FILM_TABLE_NAME, table.films, assignment.splits, {})
+    return make_report(
+        files=len(found.films) if found else 0,
+        skipped=found.skipped if found else (),
+        table=table,
+        labels=table.films,
+        facts=(),
+        rejected=table.rejected,
+        missing=(),
+        unlabelled=(),
+        duplicates=(),
+        left_out=assignment.left_out,
+        protocol=assignment.protocol,
+        splits=_counts(table.films, assignment),
+        settings=_settings(options),
     )
-    starts = range(0, len(tasks), _CHUNK_FILMS)
-    jobs = [(i, tasks[start : start + _CHUNK_FILMS]) for i, start in enumerate(starts)]
-    converted, rejected = [], []
-    with tqdm(total=len(tasks), desc='films', unit='film') as bar:
-        for number, results in enumerate(map_in_processes(work, jobs, options.num_workers)):
-            accepted = [result for result in results if isinstance(result, FilmFacts)]
-            spool = spool_dir / spool_name(number)
-            converted += [_Converted(facts, spool, i) for i, facts in enumerate(accepted)]
-            rejected += [result for result in results if isinstance(result, Rejection)]
-            bar.update(len(results))
-    return converted, rejected
 
 
-def _write_shards(folder, converted: list[_Converted], options) -> dict:
-    """Splits, writes the shards and their TFDS metadata; returns the manifest."""
-    assignment = assign_splits(
-        [film.facts.label for film in converted],
+def _convert_films(folder: pathlib.Path, options: Options) -> dict:
+    """Writes everything but the report, which it returns; nothing where too many are rejected."""
+    images_dir = films_folder(options)
+    found = find_films(images_dir)
+    table = read_labels(options, found)
+    matched = match_films(found, table)
+    if matched.missing and not options.allow_missing:
+        raise InputError(
+            f'{len(matched.missing)} of {len(table.films)} labelled films have no file in '
+            f'{images_dir}, the first {matched.missing[0]!r}: is it the right folder? Go on '
+            'without them with --allow_missing'
+        )
+    settings = record_options(options)
+    with WorkerPool(options.num_workers, item_timeout=options.film_timeout) as pool:
+        films, rejected = _spool_films(matched.tasks, folder / _SPOOL_NAME, settings, options, pool)
+        rejected += [*table.rejected, *matched.ambiguous]
+        facts = [film.facts for film in films]
+        labels = [film.facts.label for film in films]
+        if not films and len(rejected) <= options.max_bad:
+            raise InputError(f'none of the {len(matched.tasks)} films can be used')
+        accepted = len(rejected) <= options.max_bad
+        duplicates, assignment = [], None
+        if accepted:
+            duplicates = _duplicates(facts, matched, settings, pool)
+            assignment = _assign(labels, options, same_pixels=duplicates)
+            _write_shards(folder, films, assignment, settings, options, pool)
+    return make_report(
+        files=len(found.films) + len(found.skipped),
+        skipped=found.skipped,
+        table=table,
+        labels=labels,
+        facts=facts,
+        rejected=rejected,
+        missing=matched.missing,
+        unlabelled=matched.unlabelled,
+        duplicates=duplicates,
+        left_out=assignment.left_out if assignment else (),
+        protocol=assignment.protocol if assignment else None,
+        splits=_counts(labels, assignment) if assignment else {},
+        settings=_settings(options),
+    )
+
+
+def _spool_films(
+    tasks: Sequence[FilmTask],
+    spool_dir: pathlib.Path,
+    settings: RecordOptions,
+    options: Options,
+    pool: WorkerPool,
+) -> tuple[list[SpooledFilm], list[Rejection]]:
+    """Converts what an earlier run has not."""
+    spool_dir.mkdir(exist_ok=True)
+    for partial in spool_dir.glob('*.partial'):
+        partial.unlink()
+    chunks = make_chunks(tasks, settings, _CHUNK_FILMS)
+    to_do = [chunk for chunk in chunks if not is_spooled(spool_dir, chunk.key)]
+    done = len(tasks) - sum(len(chunk.tasks) for chunk in to_do)
+    if done:
+        log.info('%d films were converted by an earlier run that did not come to its end', done)
+    work = functools.partial(convert_chunk, spool_dir=spool_dir, options=settings)
+    with tqdm(total=len(tasks), initial=done, desc='films', unit='film') as bar:
+        for chunk, _ in zip(to_do, _run(work, to_do, options, pool), strict=True):
+            bar.update(len(chunk.tasks))
+    results = [result for chunk in chunks for result in read_chunk(spool_dir, chunk.key)]
+    films = [result for result in results if isinstance(result, SpooledFilm)]
+    return films, [result for result in results if isinstance(result, Rejection)]
+
+
+def _run(work, chunks, options, pool):
+    if options.runner == 'local':
+        return pool.map(work, chunks)
+    # Imported here because Apache Beam comes with an extra only.
+    from data_prep.beam_pipeline import map_on_beam
+
+    return map_on_beam(
+        work, chunks, item_timeout=options.film_timeout, beam_options=options.beam_options
+    )
+
+
+def _duplicates(facts, matched: MatchedFilms, settings, pool):
+    paths = {task.label.patient_id: task.path for task in matched.tasks}
+    return find_duplicates(facts, paths, read=settings.read, pool=pool)
+
+
+def _assign(labels: Sequence[FilmLabel], options, same_pixels=()) -> SplitAssignment:
+    return assign_splits(
+        labels,
+        protocol=options.split,
         fractions=options.split_fractions,
         seed=options.split_seed,
+        split_lists=read_split_csv(options.split_csv) if options.split_csv else None,
+        same_pixels=same_pixels,
     )
-    by_split = collections.defaultdict(list)
-    for film in converted:
-        by_split[assignment.splits[film.facts.label.patient_id]].append(film)
-    films = {split: by_split[split] for split in SPLITS if split in by_split}
-    shards = {
-        split: _write_split(folder, split, members, options.num_shards)
-        for split, members in films.items()
-    }
+
+
+def _write_shards(folder, films, assignment, settings, options, pool):
+    by_split = {split: [] for split in SPLITS}
+    for film in films:
+        if split := assignment.splits.get(film.facts.label.patient_id):
+            by_split[split].append(film)
+    by_split = {split: members for split, members in by_split.items() if members}
+    shards = write_shards(folder, by_split, options.num_shards, pool=pool)
     # Imported here for its seconds: bad input is told before.
     from data_prep.tfds_metadata import write_tfds_metadata
 
-    write_tfds_metadata(folder, shards, image_size=options.image_size)
-    return make_manifest(
-        image_size=options.image_size,
+    write_tfds_metadata(folder, shards, image_size=settings.image_size, encoding=settings.encoding)
+    labels = [film.facts.label for film in films]
+    manifest = make_manifest(
+        source=options.source,
+        options=settings,
         protocol=assignment.protocol,
-        counts={s: split_counts([film.facts.label for film in films[s]]) for s in films},
+        counts=_counts(labels, assignment),
         shards=shards,
     )
+    write_json(folder / MANIFEST_NAME, manifest)
+    facts = {film.facts.label.patient_id: film.facts for film in films}
+    write_film_table(folder / FILM_TABLE_NAME, labels, assignment.splits, facts)
 
 
-def _write_split(folder, split, films: list[_Converted], num_shards) -> list[ShardInfo]:
-    """Copies a split's records from the spool to its shards.
-
-    The order is that of a hash of the ids, so that every shard is a fair sample.
-    """
-    films = sorted(
-        films, key=lambda film: hashlib.sha256(film.facts.label.patient_id.encode()).digest()
-    )
-    num_shards = min(num_shards, len(films))
-    edges = [i * len(films) // num_shards for i in range(num_shards + 1)]
-    return [
-        write_records(
-            folder / shard_name(split, shard, num_shards), _spooled_records(films[start:end])
-        )
-        for shard, (start, end) in enumerate(itertools.pairwise(edges))
-    ]
+def _counts(labels, assignment: SplitAssignment) -> dict[str, dict]:
+    by_split = {split: [] for split in SPLITS}
+    for label in labels:
+        if split := assignment.splits.get(label.patient_id):
+            by_split[split].append(label)
+    return {split: split_counts(members) for split, members in by_split.items() if members}
 
 
-def _spooled_records(films: Iterable[_Converted]) -> Iterator[bytes]:
-    # Each open spool file takes a file handle, of which systems give few.
-    open_spool = functools.lru_cache(maxsize=64)(RecordFile)
-    for film in films:
-        yield open_spool(film.spool)[film.index]
+def _settings(options: Options) -> dict:
+    """What of the options a reader of the report should know."""
+    settings = {'source': options.source}
+    if not options.labels_only:
+        record = record_options(options)
+        settings |= {
+            'image_size': record.image_size,
+            'encoding': record.encoding,
+            **dataclasses.asdict(record.read),
+        }
+    return settings
 
 
 def _refuse(report, options) -> int:
-    output_dir = pathlib.Path(options.output_dir)
+    output_dir = pathlib.Path(options.output_dir).absolute()
     path = output_dir.with_name(f'{output_dir.name}.{_REPORT_NAME}')
     write_json(path, report)
+    write_atomically(output_dir.with_name(f'{output_dir.name}.{_PAGE_NAME}'), report_page(report))
     bad = report['counts']['rejected']
     for line in rejection_lines(report):
         log.error(line)
     log.error(
         'ERROR: %d films were rejected, more than --max_bad=%d; no shards were written. All are '
-        'listed in %s. Correct them, or go on without them with --max_bad=%d',
+        'listed in %s. Correct them, or go on without them with --max_bad=%d: what is converted '
+        'is kept beside for that',
         bad,
         options.max_bad,
         path,

@@ -1,29 +1,31 @@
-"""From one film's file to its record: the work that a worker process does."""
+"""The films of a folder, and from one film's file to its record."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
 
-from data_prep.labels import FilmLabel, Rejection, boxes_inside
-from pneumo_jax.data.dicom import FilmError, read_film, standard_picture
+import google_crc32c
+
+from data_prep.labels import FilmLabel, LabelTable, Rejection, boxes_inside
+from pneumo_jax.data.dicom import FilmError, ReadOptions, read_film, standard_picture
 from pneumo_jax.data.example import UNKNOWN_AGE, encode_example, pad_boxes
-from pneumo_jax.data.tfrecord import write_records
 from pneumo_jax.errors import InputError
 
 __all__ = [
     'FilmFacts',
     'FilmTask',
     'FoundFiles',
-    'convert_chunk',
+    'MatchedFilms',
+    'RecordOptions',
     'film_record',
     'find_films',
-    'spool_name',
+    'match_films',
 ]
 
 _SUFFIXES = ('.dcm', '.dicom', '.png', '.jpg', '.jpeg', '')
+_MAGICS = (b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,22 +33,59 @@ class FoundFiles:
     """The files of a folder.
 
     Attributes:
-        films: id (file name without suffix) -> file.
-        skipped: (file relative to the folder, reason) of what is not read.
-        ambiguous: ids that several files claim -> those files.
+        films: path relative to the folder, with forward slashes -> file; sorted.
+        skipped: (path relative to the folder, reason) of what is not read.
     """
 
     films: dict[str, pathlib.Path]
     skipped: tuple[tuple[str, str], ...]
-    ambiguous: dict[str, list[pathlib.Path]]
 
 
 @dataclasses.dataclass(frozen=True)
 class FilmTask:
-    """A film to convert."""
+    """A film to convert.
+
+    Attributes:
+        path: of its file.
+        label: what the tables say.
+        stamp: size in bytes and time of change in nanoseconds, by which a changed file is known.
+    """
 
     path: pathlib.Path
     label: FilmLabel
+    stamp: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchedFilms:
+    """The films of the tables and their files.
+
+    Attributes:
+        tasks: labelled films with a file, sorted by id.
+        missing: ids of labelled films without a file.
+        unlabelled: files without a label, relative to the folder.
+        ambiguous: films that several files claim to be.
+    """
+
+    tasks: tuple[FilmTask, ...]
+    missing: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    ambiguous: tuple[Rejection, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordOptions:
+    """How a record is made of a film.
+
+    Attributes:
+        image_size: side of the pictures.
+        encoding: of the pictures, as in ``data.example``.
+        read: which films are taken.
+    """
+
+    image_size: int
+    encoding: str
+    read: ReadOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +98,11 @@ class FilmFacts:
         width: columns of the film.
         transfer_syntax: as in ``Film``.
         photometric: as in ``Film``.
+        bits_stored: as in ``Film``.
+        manufacturer: as in ``Film``.
+        window: as in ``Film``.
         notes: as in ``Film``.
+        picture_crc: CRC32C of the standard picture; films of equal pixels have equal ones.
     """
 
     label: FilmLabel
@@ -67,11 +110,15 @@ class FilmFacts:
     width: int
     transfer_syntax: str
     photometric: str
+    bits_stored: int
+    manufacturer: str
+    window: str
     notes: tuple[str, ...]
+    picture_crc: int
 
 
 def find_films(images_dir) -> FoundFiles:
-    """Lists the films below a folder without opening them.
+    """Lists the films below a folder; of files with another suffix the first bytes tell.
 
     Links that lead out of the folder, pipes and devices are skipped: reading them could hang, or
     take in what nobody meant to.
@@ -82,47 +129,63 @@ def find_films(images_dir) -> FoundFiles:
     root = pathlib.Path(images_dir)
     if not root.is_dir():
         raise InputError(f'--images_dir={images_dir} is no folder')
-    by_id: dict[str, list[pathlib.Path]] = {}
-    skipped = []
+    films, skipped = {}, []
     for path in _walk(root):
-        name = str(path.relative_to(root))
-        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-            skipped.append((name, 'link_out_of_folder'))
-        elif path.is_dir():
-            skipped.append((name, 'link_to_folder'))
-        elif not path.is_file():
-            skipped.append((name, 'not_a_regular_file'))
-        elif path.name.startswith('.') or path.suffix.lower() not in _SUFFIXES:
-            skipped.append((name, 'other_file'))
+        name = path.relative_to(root).as_posix()
+        if reason := _reason_to_skip(path, root):
+            skipped.append((name, reason))
         else:
-            by_id.setdefault(path.stem, []).append(path)
-    if not by_id:
+            films[name] = path
+    if not films:
         raise InputError(
-            f'no films in {images_dir}: files named <id>{", <id>".join(_SUFFIXES[:-1])} are read'
+            f'no films in {images_dir}: DICOM, PNG and JPEG files are read, in folders below too'
         )
-    return FoundFiles(
-        films={id_: paths[0] for id_, paths in sorted(by_id.items()) if len(paths) == 1},
-        skipped=tuple(sorted(skipped)),
-        ambiguous={id_: sorted(paths) for id_, paths in sorted(by_id.items()) if len(paths) > 1},
+    return FoundFiles(films=dict(sorted(films.items())), skipped=tuple(sorted(skipped)))
+
+
+def match_films(found: FoundFiles, table: LabelTable) -> MatchedFilms:
+    """Brings labels and files together: by path where the table has paths, else by id."""
+    by_stem: dict[str, list[str]] = {}
+    for name, path in found.films.items():
+        by_stem.setdefault(path.stem, []).append(name)
+    tasks, missing, ambiguous = [], [], []
+    used = set()
+    for label in table.films:
+        names = [label.path] if label.path else by_stem.get(label.patient_id, [])
+        names = [name for name in names if name in found.films]
+        used.update(names)
+        if not names:
+            missing.append(label.patient_id)
+        elif len(names) > 1:
+            message = f'{label.patient_id} is the name of {" and ".join(names)}: keep one'
+            ambiguous.append(Rejection(label.patient_id, 'several_files', message))
+        else:
+            path = found.films[names[0]]
+            status = path.stat()
+            tasks.append(FilmTask(path, label, (status.st_size, status.st_mtime_ns)))
+    for rejection in table.rejected:
+        used.update([rejection.path] if rejection.path else by_stem.get(rejection.patient_id, []))
+    return MatchedFilms(
+        tasks=tuple(sorted(tasks, key=lambda task: task.label.patient_id)),
+        missing=tuple(sorted(missing)),
+        unlabelled=tuple(name for name in found.films if name not in used),
+        ambiguous=tuple(ambiguous),
     )
 
 
-def film_record(
-    task: FilmTask, *, image_size: int, any_modality: bool = False
-) -> tuple[bytes, FilmFacts]:
+def film_record(task: FilmTask, options: RecordOptions) -> tuple[bytes, FilmFacts]:
     """Reads a film and encodes its record.
 
     Raises:
         FilmError: if the film cannot be used.
     """
-    film = read_film(task.path, any_modality=any_modality)
-    height, width = film.pixels.shape
-    boxes = boxes_inside(task.label.boxes, height, width)
+    film = read_film(task.path, options.read)
+    boxes = boxes_inside(task.label.boxes, film.height, film.width)
     if boxes is None:
         raise FilmError(
             'box_outside_film',
             f'{task.path}: a box of {task.label.boxes.tolist()} is not inside the film of '
-            f'{width} x {height} pixels: correct the table',
+            f'{film.width} x {film.height} pixels: correct the table',
         )
     label = dataclasses.replace(
         task.label,
@@ -131,8 +194,9 @@ def film_record(
         sex=film.sex or task.label.sex,
         age=film.age if film.age != UNKNOWN_AGE else task.label.age,
     )
+    picture = standard_picture(film.pixels, options.image_size)
     record = {
-        'image': standard_picture(film.pixels, image_size)[:, :, None],
+        'image': picture[:, :, None],
         'boxes': pad_boxes(boxes),
         'num_boxes': len(boxes),
         'label': label.label,
@@ -143,49 +207,22 @@ def film_record(
         'sex': label.sex,
         'age': label.age,
         'label_domain': label.label_domain,
-        'film_height': height,
-        'film_width': width,
+        'film_height': film.height,
+        'film_width': film.width,
     }
-    facts = FilmFacts(label, height, width, film.transfer_syntax, film.photometric, film.notes)
-    return encode_example(record), facts
-
-
-def convert_chunk(
-    job: tuple[int, Sequence[FilmTask]],
-    *,
-    spool_dir: pathlib.Path,
-    image_size: int,
-    any_modality: bool,
-) -> list[FilmFacts | Rejection]:
-    """Converts a few films into a spool file; what it returns is small.
-
-    Args:
-        job: number of the chunk, and its films.
-        spool_dir: where the records of the accepted films go, in order, to ``spool_name``.
-        image_size: side of the pictures.
-        any_modality: as in ``read_film``.
-
-    Returns:
-        For each film its facts, or why it was rejected.
-    """
-    number, tasks = job
-    records, results = [], []
-    for task in tasks:
-        try:
-            record, facts = film_record(task, image_size=image_size, any_modality=any_modality)
-        except FilmError as error:
-            results.append(Rejection(task.label.patient_id, error.code, str(error)))
-            continue
-        records.append(record)
-        results.append(facts)
-    if records:
-        write_records(spool_dir / spool_name(number), records)
-    return results
-
-
-def spool_name(number: int) -> str:
-    """File name of a chunk's records."""
-    return f'chunk-{number:06d}.tfrecord'
+    facts = FilmFacts(
+        label=label,
+        height=film.height,
+        width=film.width,
+        transfer_syntax=film.transfer_syntax,
+        photometric=film.photometric,
+        bits_stored=film.bits_stored,
+        manufacturer=film.manufacturer,
+        window=film.window,
+        notes=film.notes,
+        picture_crc=google_crc32c.value(picture.tobytes()),
+    )
+    return encode_example(record, options.encoding), facts
 
 
 def _walk(folder):
@@ -196,3 +233,28 @@ def _walk(folder):
                 yield from _walk(entry.path)
             else:
                 yield pathlib.Path(entry.path)
+
+
+def _reason_to_skip(path, root):
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return 'link_out_of_folder'
+    if path.is_dir():
+        return 'link_to_folder'
+    if not path.is_file():
+        return 'not_a_regular_file'
+    if path.name.startswith('.'):
+        return 'other_file'
+    # Archives name files by UIDs, and what follows the last dot of one is no suffix.
+    if path.suffix.lower() not in _SUFFIXES and not _is_film(path):
+        return 'other_file'
+    return ''
+
+
+def _is_film(path):
+    try:
+        with path.open('rb') as file:
+            start = file.read(132)
+    except OSError:
+        # Reading it would fail again, and then with a reason.
+        return True
+    return start[128:] == b'DICM' or start.startswith(_MAGICS)

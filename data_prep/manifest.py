@@ -1,35 +1,35 @@
-"""The manifest of a conversion: what ``pneumo_jax.data.tfrecord.load_manifest`` reads."""
+"""The manifest of a conversion: what ``pneumo_jax.data.shards.load_manifest`` reads."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
-import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pneumo_jax
-from pneumo_jax.data.tfrecord import FORMAT, ShardInfo
+from data_prep.films import RecordOptions
+from pneumo_jax.data.shards import FORMAT, fingerprint
+from pneumo_jax.data.tfrecord import ShardInfo
 
 __all__ = ['make_manifest']
 
-_PACKAGES = ('numpy', 'pillow', 'pydicom', 'scipy', 'tensorflow-datasets')
+_PACKAGES = ('numpy', 'pillow', 'pydicom', 'scipy', 'simplejpeg', 'tensorflow-datasets')
 
 
 def make_manifest(
     *,
-    image_size: int,
+    source: str,
+    options: RecordOptions,
     protocol: dict,
-    counts: dict[str, dict],
-    shards: dict[str, Sequence[ShardInfo]],
+    counts: Mapping[str, dict],
+    shards: Mapping[str, Sequence[ShardInfo]],
 ) -> dict:
     """The content of manifest.json.
 
-    The fingerprint covers all but the versions: with it two conversions are equal to the bit.
-
     Args:
-        image_size: side of the pictures.
+        source: of the labels, as in the flag ``--source``.
+        options: by which the records were made.
         protocol: of ``SplitAssignment``.
         counts: split -> ``report.split_counts``.
         shards: split -> its shards.
@@ -40,12 +40,13 @@ def make_manifest(
     }
     content = {
         'format': FORMAT,
-        'image_size': image_size,
-        'encoding': 'raw',
+        'source': source,
+        'image_size': options.image_size,
+        'encoding': options.encoding,
+        'decoding': 'dct_scaled' if options.read.reduce_to else 'exact',
         'protocol': protocol,
         'splits': splits,
     }
-    fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     versions |= {'python': platform.python_version(), 'pneumo_jax': pneumo_jax.__version__}
-    return {'fingerprint': fingerprint, **content, 'versions': versions}
+    return {'fingerprint': fingerprint(content), **content, 'versions': versions}

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from data_prep.films import FilmFacts, FoundFiles
+from pydicom.config import IGNORE
+from pydicom.uid import UID
+
+from data_prep.audit import audit_labels, class_name, count_values
+from data_prep.films import FilmFacts
 from data_prep.labels import FilmLabel, LabelTable, Rejection
-from pneumo_jax.data.example import CLASS_NAMES, UNKNOWN_CLASS
+from pneumo_jax.data.film import ID_MISMATCH
 
-__all__ = ['make_report', 'rejection_lines', 'split_counts', 'summary_lines']
+__all__ = ['OTHERS', 'make_report', 'rejection_lines', 'split_counts', 'summary_lines']
+
+# What stands for all values but the most frequent ones.
+OTHERS = 'others'
 
 _VIEWS = ('AP', 'PA')
 _SHOWN_REJECTIONS = 10
+_SHOWN_VALUES = 20
+# A manufacturer's name is free text; more of it would be something else.
+_MANUFACTURER_LENGTH = 40
+# A difference in prevalence between splits that moves accuracy, PPV and any threshold.
+_PREVALENCE_GAP = 0.05
 
 
 def split_counts(films: Sequence[FilmLabel]) -> dict:
@@ -24,59 +36,93 @@ def split_counts(films: Sequence[FilmLabel]) -> dict:
         'persons': len({film.person_id or (film.patient_id,) for film in films}),
         'positives': len(positives),
         'prevalence': len(positives) / len(films),
-        'classes': _count(_class_name(film.class_id) for film in films),
-        'views': _count(film.view_position or 'unknown' for film in films),
-        'positives_by_view': _count(film.view_position or 'unknown' for film in positives),
-        'classes_by_view': _count(
-            f'{_class_name(film.class_id)}, {film.view_position or "unknown"}' for film in films
+        'classes': count_values(class_name(film.class_id) for film in films),
+        'views': count_values(film.view_position or 'unknown' for film in films),
+        'positives_by_view': count_values(film.view_position or 'unknown' for film in positives),
+        'classes_by_view': count_values(
+            f'{class_name(film.class_id)}, {film.view_position or "unknown"}' for film in films
         ),
-        'sexes': _count(film.sex or 'unknown' for film in films),
-        'label_domains': _count(film.label_domain for film in films),
+        'sexes': count_values(film.sex or 'unknown' for film in films),
+        'label_domains': count_values(film.label_domain for film in films),
         'boxes': sum(len(film.boxes) for film in films),
     }
 
 
 def make_report(
     *,
-    found: FoundFiles,
+    files: int,
+    skipped: Sequence[tuple[str, str]],
     table: LabelTable,
-    accepted: Sequence[FilmFacts],
+    labels: Sequence[FilmLabel],
+    facts: Sequence[FilmFacts],
     rejected: Sequence[Rejection],
     missing: Sequence[str],
     unlabelled: Sequence[str],
+    duplicates: Sequence[Sequence[str]],
+    left_out: Sequence[str],
+    protocol: dict | None,
+    splits: dict[str, dict],
+    settings: dict,
 ) -> dict:
-    """The content of report.json.
+    """The content of report.json: what became of every file and every label.
+
+    In ``counts`` the films add up, each counted once: candidates (all that the folder or the tables
+    name) = skipped + unlabelled + labelled; labelled = missing + rejected + accepted; and where
+    there are splits, accepted = left_out + the films of the splits.
 
     Args:
-        found: the files of the folder.
+        files: in the folder, with those that were skipped; several may claim to be one film.
+        skipped: (file, reason) of what was not read.
         table: the tables.
-        accepted: the films in the shards.
-        rejected: all that were not, by file or by table.
+        labels: of the accepted films; view, sex and age as their files tell them.
+        facts: of the same films, in any order; empty where only labels are converted.
+        rejected: all that were not accepted, by file or by table.
         missing: ids of labelled films without a file.
-        unlabelled: ids of files without a label.
+        unlabelled: files without a label.
+        duplicates: groups of ids of accepted films with the very same pixels.
+        left_out: ids of accepted films that the protocol gives to no split.
+        protocol: of ``SplitAssignment``; None where nothing was split.
+        splits: name -> ``split_counts``; empty where nothing was split.
+        settings: options of the conversion that a reader should know, plain values for JSON.
+
+    Raises:
+        ValueError: if the numbers do not add up.
     """
-    rejected = sorted(rejected, key=lambda rejection: (rejection.patient_id, rejection.code))
-    return {
-        'counts': {
-            'files': len(found.films) + sum(map(len, found.ambiguous.values())),
-            'labelled': len(table.films) + len(table.rejected),
-            'accepted': len(accepted),
-            'rejected': len(rejected),
-            'missing': len(missing),
-            'unlabelled': len(unlabelled),
-            'skipped': len(found.skipped),
-        },
-        'rejected_by_reason': _count(rejection.code for rejection in rejected),
-        'tables': table.counts,
-        'transfer_syntaxes': _count(facts.transfer_syntax for facts in accepted),
-        'photometric_interpretations': _count(facts.photometric for facts in accepted),
-        'sizes': _count(f'{facts.height} x {facts.width}' for facts in accepted),
-        'notes': _count(note for facts in accepted for note in facts.notes),
-        'rejected': [dataclasses.asdict(rejection) for rejection in rejected],
-        'missing': list(missing),
-        'unlabelled': list(unlabelled),
-        'skipped': [{'file': name, 'reason': reason} for name, reason in found.skipped],
+    counts = {
+        'files': files,
+        'candidates': len(skipped) + len(unlabelled) + len(table.films) + len(table.rejected),
+        'skipped': len(skipped),
+        'unlabelled': len(unlabelled),
+        'labelled': len(table.films) + len(table.rejected),
+        'missing': len(missing),
+        'rejected': len(rejected),
+        'accepted': len(labels),
+        'left_out': len(left_out),
     }
+    _check_sums(counts, splits)
+    rejected = sorted(rejected, key=lambda rejection: (rejection.patient_id, rejection.code))
+    audit = audit_labels(
+        labels, {film.label.patient_id: (film.height, film.width) for film in facts}
+    )
+    mismatches = sorted(film.label.patient_id for film in facts if ID_MISMATCH in film.notes)
+    report = {
+        'counts': counts,
+        'rejected_by_reason': count_values(rejection.code for rejection in rejected),
+        'protocol': protocol,
+        'splits': splits,
+        'audit': audit,
+        'tables': table.counts,
+        **_file_figures(facts),
+        'duplicates': _duplicate_figures(duplicates, labels),
+        'id_mismatches': mismatches,
+        'settings': settings,
+        'left_out': sorted(left_out),
+        'rejected': [dataclasses.asdict(rejection) for rejection in rejected],
+        'missing': sorted(missing),
+        'unlabelled': sorted(unlabelled),
+        'skipped': [{'file': name, 'reason': reason} for name, reason in sorted(skipped)],
+    }
+    return {'warnings': [*_warnings(report), *audit['warnings']], **report}
 
 
 def summary_lines(splits: dict[str, dict], report: dict) -> list[str]:
@@ -112,9 +158,96 @@ def rejection_lines(report: dict) -> list[str]:
     ]
 
 
-def _class_name(class_id):
-    return 'unknown' if class_id == UNKNOWN_CLASS else CLASS_NAMES[class_id]
+def _check_sums(counts, splits):
+    labelled = counts['missing'] + counts['rejected'] + counts['accepted']
+    if labelled != counts['labelled']:
+        raise ValueError(
+            f'{counts["labelled"]} labelled films are not the {counts["missing"]} missing, '
+            f'{counts["rejected"]} rejected and {counts["accepted"]} accepted ones'
+        )
+    split = counts['left_out'] + sum(split['films'] for split in splits.values())
+    if splits and split != counts['accepted']:
+        raise ValueError(
+            f'{counts["accepted"]} accepted films, but {split} in the splits or left out of them'
+        )
 
 
-def _count(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(collections.Counter(values).items()))
+def _file_figures(facts):
+    """What the files of the accepted films are like."""
+    syntaxes = collections.Counter(film.transfer_syntax for film in facts)
+    return {
+        'transfer_syntaxes': [
+            {'uid': uid, 'name': UID(uid, validation_mode=IGNORE).name, 'films': films}
+            for uid, films in sorted(syntaxes.items(), key=_most_frequent)
+        ],
+        'photometric_interpretations': count_values(film.photometric for film in facts),
+        'bits_stored': count_values(str(film.bits_stored) for film in facts),
+        'windows': _count_frequent(film.window for film in facts),
+        'manufacturers': _count_frequent(
+            film.manufacturer[:_MANUFACTURER_LENGTH] or 'unknown' for film in facts
+        ),
+        'sizes': _count_frequent(f'{film.width} x {film.height}' for film in facts),
+        'notes': count_values(note for film in facts for note in film.notes),
+    }
+
+
+def _count_frequent(values: Iterable[str]) -> dict[str, int]:
+    """The most frequent values first, the others as one."""
+    ranked = sorted(collections.Counter(values).items(), key=_most_frequent)
+    others = sum(count for _, count in ranked[_SHOWN_VALUES:])
+    return dict(ranked[:_SHOWN_VALUES]) | ({OTHERS: others} if others else {})
+
+
+def _most_frequent(item):
+    value, count = item
+    return -count, value
+
+
+def _duplicate_figures(duplicates, labels):
+    by_id = {film.patient_id: film.label for film in labels}
+    groups = [
+        {'films': sorted(group), 'conflicting_labels': len({by_id[id_] for id_ in group}) > 1}
+        for group in duplicates
+    ]
+    return {
+        'films': sum(len(group['films']) for group in groups),
+        'conflicting_groups': sum(group['conflicting_labels'] for group in groups),
+        'groups': sorted(groups, key=lambda group: group['films']),
+    }
+
+
+def _warnings(report) -> Iterator[str]:
+    """Sentences on the conversion; those on the labels are the audit's."""
+    counts, protocol, duplicates = report['counts'], report['protocol'] or {}, report['duplicates']
+    if counts['rejected']:
+        yield f'Films that could not be used: {counts["rejected"]:,}. They are in no split.'
+    if counts['missing']:
+        yield f'Labelled films without a file: {counts["missing"]:,}.'
+    if counts['left_out']:
+        yield f'Films that the protocol gives to no split: {counts["left_out"]:,}.'
+    if persons := protocol.get('persons_in_two_splits'):
+        yield f'Persons with films in two splits: {persons:,}. Figures may flatter.'
+    if groups := protocol.get('same_pixels_in_two_splits'):
+        yield f'Groups of films with the same pixels in two splits: {groups:,}.'
+    yield from _split_warnings(report['splits'])
+    if duplicates['films']:
+        yield (
+            f'Films with the very same pixels as another: {duplicates["films"]:,}, in '
+            f'{len(duplicates["groups"]):,} groups, of which {duplicates["conflicting_groups"]:,} '
+            'have conflicting labels.'
+        )
+    if report['id_mismatches']:
+        yield (
+            f'Films whose PatientID differs from the file name: {len(report["id_mismatches"]):,}. '
+            'The label was found by the file name: make sure that the files were not mixed up.'
+        )
+
+
+def _split_warnings(splits):
+    for name, split in splits.items():
+        if split['positives'] in (0, split['films']):
+            yield f'The films of {name} are all of one label: AUROC is undefined there.'
+    rates = {name: split['prevalence'] for name, split in splits.items()}
+    if rates and max(rates.values()) - min(rates.values()) > _PREVALENCE_GAP:
+        told = ', '.join(f'{name} {100 * rate:.1f} %' for name, rate in rates.items())
+        yield f'Prevalence differs between the splits ({told}): so will all but ranking figures.'

@@ -17,14 +17,18 @@ from pneumo_jax.data.tfrecord import ShardInfo
 __all__ = ['write_tfds_metadata']
 
 _DESCRIPTION = (
-    'Chest films of the RSNA Pneumonia Detection Challenge (2018) as centred squares with boxes '
-    'in film pixels, converted by pneumo_jax.'
+    'Chest films as centred squares with lung opacity labels and boxes in film pixels, in the form '
+    'of the RSNA Pneumonia Detection Challenge (2018), converted by pneumo_jax.'
 )
 _HOMEPAGE = 'https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge'
 
 
 def write_tfds_metadata(
-    folder: pathlib.Path, splits: dict[str, Sequence[ShardInfo]], *, image_size: int
+    folder: pathlib.Path,
+    splits: dict[str, Sequence[ShardInfo]],
+    *,
+    image_size: int,
+    encoding: str,
 ) -> None:
     """Makes ``tfds.builder_from_directory(folder)`` work, wherever TensorFlow is installed.
 
@@ -32,6 +36,7 @@ def write_tfds_metadata(
         folder: of the shards.
         splits: split -> its shards.
         image_size: side of the pictures.
+        encoding: of the pictures, as in ``data.example``.
     """
     infos = [
         tfds.core.SplitInfo(
@@ -43,7 +48,7 @@ def write_tfds_metadata(
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features={name: _feature(field, image_size) for name, field in FIELDS.items()},
+        features={name: _feature(field, image_size, encoding) for name, field in FIELDS.items()},
         split_infos=infos,
         # Reading the shards back needs TensorFlow.
         check_data=False,
@@ -52,8 +57,12 @@ def write_tfds_metadata(
     )
 
 
-def _feature(field, image_size):
+def _feature(field, image_size, encoding):
     match field.kind:
+        case 'picture' if encoding == 'png':
+            return tfds.features.Image(
+                shape=(image_size, image_size, 1), dtype=np.uint8, encoding_format='png'
+            )
         case 'picture':
             return tfds.features.Tensor(
                 shape=(image_size, image_size, 1), dtype=np.uint8, encoding='bytes'

@@ -17,13 +17,13 @@ from absl import flags
 
 from pneumo_jax import command
 from pneumo_jax.data.pipeline import FilmSplit
-from pneumo_jax.data.tfrecord import SPLITS, load_manifest
+from pneumo_jax.data.shards import SPLITS, load_manifest
+from pneumo_jax.files import write_csv, write_json
 from pneumo_jax.metrics import classification, detection, mask
 from pneumo_jax.scoring import FilmScore, Thresholds, boxes_text, mask_columns, score_split
 from pneumo_jax.state import params_sha256
 from pneumo_jax.steps import make_eval_step
 from pneumo_jax.trained import load_trained
-from pneumo_jax.writers import write_csv, write_json
 
 __all__ = ['evaluate', 'film_figures', 'results']
 

@@ -16,24 +16,27 @@ class OutputFolder:
     """Builds ``DIR`` in its hidden sibling ``.NAME.partial``; use it in a ``with``.
 
     What is not published when the ``with`` ends is removed. The lock is the kernel's and goes
-    with the process, however that ends; what a killed process left is cleared by the next.
+    with the process, however that ends; what a killed process left is cleared by the next. Only
+    the folder ``kept`` in it outlives a failure and a kill, for the next attempt to go on from.
 
     Args:
         output_dir: the final folder.
         overwrite: replace an older folder of the same kind.
         marker: name of a file that every folder of this kind has: what has none is somebody's
             own folder, and is never replaced.
+        kept: name of a folder that outlives a failure; '' none.
 
     Raises:
         InputError: if the folder holds anything (without ``overwrite``, or without the marker),
             cannot be written, or another process is building it.
     """
 
-    def __init__(self, output_dir, *, overwrite: bool, marker: str):
+    def __init__(self, output_dir, *, overwrite: bool, marker: str, kept: str = ''):
         # absolute(): a name such as "." has no sibling.
         self._final = pathlib.Path(output_dir).absolute()
         self._overwrite = overwrite
         self._marker = marker
+        self._kept = kept
         self.path = self._final.with_name(f'.{self._final.name}.partial')
 
     def __enter__(self) -> OutputFolder:
@@ -57,12 +60,14 @@ class OutputFolder:
                 f'another process is writing {self._final}: wait for it, or give another '
                 '--output_dir'
             )
-        _clear(self.path)
+        self._clear()
         return self
 
     def __exit__(self, *exception) -> None:
         if self.path.exists():
-            shutil.rmtree(self.path)
+            self._clear()
+            if not any(self.path.iterdir()):
+                self.path.rmdir()
         os.close(self._lock)
 
     def publish(self) -> None:
@@ -91,10 +96,11 @@ class OutputFolder:
                 '--overwrite does not replace it: give another --output_dir'
             )
 
-
-def _clear(folder):
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    def _clear(self):
+        for path in self.path.iterdir():
+            if path.name == self._kept and path.is_dir() and any(path.iterdir()):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

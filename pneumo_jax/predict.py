@@ -13,27 +13,31 @@ Research software, not a medical device.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from data_prep.labels import read_rsna_labels
+from data_prep.rsna_labels import read_rsna_labels
 from pneumo_jax import command, overlay
 from pneumo_jax.boxes.decode import mask_to_boxes
-from pneumo_jax.data.dicom import Film, FilmError, read_film, standard_picture
+from pneumo_jax.data.film import Film, FilmError
+from pneumo_jax.data.isolated import read_films
 from pneumo_jax.data.pipeline import prefetch
 from pneumo_jax.errors import InputError
+from pneumo_jax.files import write_csv
 from pneumo_jax.output_folder import OutputFolder
+from pneumo_jax.read_flags import define_read_flags, read_options
 from pneumo_jax.scoring import boxes_text
 from pneumo_jax.sharding import shard_batch
 from pneumo_jax.steps import make_predict_step
 from pneumo_jax.trained import TrainedModel, load_trained
-from pneumo_jax.writers import write_csv
+from pneumo_jax.workers import WorkerPool
 
 __all__ = ['Prediction', 'predict_films']
 
@@ -65,12 +69,14 @@ class Prediction:
     scores: np.ndarray
 
 
-def predict_films(trained: TrainedModel, films: Iterator[tuple[str, Film]]) -> Iterator[Prediction]:
+def predict_films(
+    trained: TrainedModel, films: Iterable[tuple[str, Film, np.ndarray]]
+) -> Iterator[Prediction]:
     """Predicts films as they come, in batches of ``config.eval.batch_size``.
 
     Args:
         trained: of ``load_trained``.
-        films: (film id, film) pairs.
+        films: film ids, films, and their standard pictures, uint8 [S,S].
     """
     predict_step = make_predict_step(graphs=trained.graphs)
     config = trained.config.eval
@@ -79,7 +85,7 @@ def predict_films(trained: TrainedModel, films: Iterator[tuple[str, Film]]) -> I
             trained.state.params, trained.state.batch_stats, shard_batch(images, trained.mesh)
         )
         outputs = jax.device_get(outputs)
-        for i, (film_id, film) in enumerate(chunk):
+        for i, (film_id, film, _) in enumerate(chunk):
             boxes, scores = mask_to_boxes(
                 outputs['mask_probs'][i, :, :, 0],
                 film_size=film.pixels.shape,
@@ -109,9 +115,9 @@ def main(argv: list[str]) -> int:
     ) as folder:
         trained = load_trained(options.workdir)
         rejected: list[tuple[str, str, str]] = []
-        films = _read_films(files, rejected, any_modality=options.any_modality)
-        predictions = predict_films(trained, films)
-        num_films = _write_outputs(folder.path, predictions, truths, rejected, total=len(files))
+        with WorkerPool(options.num_workers, item_timeout=options.film_timeout) as pool:
+            predictions = predict_films(trained, _read_films(files, trained, rejected, pool))
+            num_films = _write_outputs(folder.path, predictions, truths, rejected, total=len(files))
         folder.publish()
     log.info(
         '%d films predicted, %d rejected; tables and overlays are in %s',
@@ -157,32 +163,25 @@ def _read_truths(labels_csv) -> dict[str, np.ndarray]:
     return {film.patient_id: film.boxes for film in read_rsna_labels(labels_csv).films}
 
 
-def _read_films(files, rejected, *, any_modality) -> Iterator[tuple[str, Film]]:
-    for path in files:
-        try:
-            yield path.stem, read_film(path, any_modality=any_modality)
-        except FilmError as error:
-            rejected.append((path.stem, error.code, str(error)))
-            log.warning('rejected (%s): %s', error.code, error)
+def _read_films(files, trained, rejected, pool) -> Iterator[tuple[str, Film, np.ndarray]]:
+    options = read_options(reduce_to=trained.image_size if trained.decoding == 'dct_scaled' else 0)
+    results = read_films(files, options, image_size=trained.image_size, pool=pool)
+    for path, result in zip(files, results, strict=True):
+        if isinstance(result, FilmError):
+            rejected.append((path.stem, result.code, str(result)))
+            log.warning('rejected (%s): %s', result.code, result)
+        else:
+            yield path.stem, *result
 
 
 def _image_batches(films, batch_size, image_size):
-    """Chunks of (id, film) with their pictures, uint8 [batch_size,S,S,1]."""
-    chunk = []
-    for item in films:
-        chunk.append(item)
-        if len(chunk) == batch_size:
-            yield chunk, _stack(chunk, batch_size, image_size)
-            chunk = []
-    if chunk:
-        yield chunk, _stack(chunk, batch_size, image_size)
-
-
-def _stack(chunk, batch_size, image_size):
-    images = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
-    for i, (_, film) in enumerate(chunk):
-        images[i, :, :, 0] = standard_picture(film.pixels, image_size)
-    return images
+    """Chunks of (id, film, picture) with their pictures, uint8 [batch_size,S,S,1]."""
+    films = iter(films)
+    while chunk := list(itertools.islice(films, batch_size)):
+        images = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
+        for i, (_, _, picture) in enumerate(chunk):
+            images[i, :, :, 0] = picture
+        yield chunk, images
 
 
 def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
@@ -230,8 +229,9 @@ if __name__ == '__main__':
         None,
         "Table in the form of RSNA's stage_2_train_labels.csv: true boxes are drawn in red.",
     )
-    flags.DEFINE_bool(
-        'any_modality', False, 'Also read DICOM that is no chest radiograph (CR or DX, frontal).'
+    define_read_flags()
+    flags.DEFINE_integer(
+        'num_workers', 0, 'Processes that read films; 0 means one for each core.', lower_bound=0
     )
     flags.DEFINE_bool('overwrite', False, 'Replace an existing output_dir.')
     flags.mark_flags_as_required(['workdir', 'output_dir'])

@@ -9,7 +9,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from pneumo_jax.errors import InputError
-from pneumo_jax.writers import write_json
+from pneumo_jax.files import write_json
 
 __all__ = ['Run', 'load_run', 'save_run']
 
@@ -40,7 +40,7 @@ def save_run(config: ConfigDict, workdir: pathlib.Path, *, manifest: dict) -> No
         InputError: names every field that differs from the run in the workdir.
     """
     path = workdir / 'config.json'
-    data = {name: manifest[name] for name in ('fingerprint', 'image_size', 'protocol')}
+    data = {name: manifest[name] for name in ('fingerprint', 'image_size', 'decoding', 'protocol')}
     # Through JSON, as what it is compared with.
     new = json.loads(json.dumps({'config': config.to_dict(), 'data': data}))
     if path.exists():

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pneumo_jax import scoring
 from pneumo_jax.checkpoint import Checkpoints, workdir_lock
 from pneumo_jax.data.pipeline import FilmSplit, train_batches
-from pneumo_jax.data.tfrecord import load_manifest
+from pneumo_jax.data.shards import load_manifest
 from pneumo_jax.early_stopping import EarlyStopping, Progress
 from pneumo_jax.errors import InputError
 from pneumo_jax.optimizer import make_optimizer, make_schedule

@@ -25,6 +25,7 @@ class TrainedModel:
     Attributes:
         config: of the run.
         image_size: side in pixels of the pictures that it was trained on.
+        decoding: of those pictures, as in the manifest: ``exact`` or ``dct_scaled``.
         mesh: over all devices; ``state`` stands on each.
         graphs: of the model.
         state: parameters and statistics of the best epoch.
@@ -34,6 +35,7 @@ class TrainedModel:
 
     config: ConfigDict
     image_size: int
+    decoding: str
     mesh: Mesh
     graphs: Graphs
     state: TrainState
@@ -61,6 +63,7 @@ def load_trained(workdir) -> TrainedModel:
     return TrainedModel(
         config=config,
         image_size=run.data['image_size'],
+        decoding=run.data['decoding'],
         mesh=mesh,
         graphs=model_graphs(config),
         state=jax.block_until_ready(state),

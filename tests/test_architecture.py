@@ -16,11 +16,13 @@ FLOORS = [
     ('steps', 'command', 'writers', 'early_stopping', 'overlay', 'output_folder'),
     ('state', 'losses', 'optimizer', 'sharding'),
     ('models',),
-    ('boxes', 'metrics', 'data.pipeline', 'data.augment'),
-    ('data.dicom', 'data.example', 'data.tfrecord'),
-    ('data.picture',),
-    ('data.film',),
-    ('data.geometry', 'errors'),
+    ('boxes', 'metrics', 'data.pipeline', 'data.augment', 'data.isolated'),
+    ('data.dicom', 'data.example', 'data.shards'),
+    ('data.codecs', 'data.grey_values'),
+    ('data.picture', 'data.dicom_header', 'data.tfrecord'),
+    ('data.jpeg', 'data.codestream', 'read_flags'),
+    ('data.film', 'workers'),
+    ('data.geometry', 'errors', 'files'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 MODULES = sorted((ROOT / 'pneumo_jax').rglob('*.py'))

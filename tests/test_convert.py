@@ -14,10 +14,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data_prep.conversion import Options, convert
+from data_prep.conversion import convert
+from data_prep.options import Options
+from data_prep.verify import verify_conversion
 from pneumo_jax.data.dicom import read_film, standard_picture
 from pneumo_jax.data.example import decode_example
-from pneumo_jax.data.tfrecord import SPLITS, ShardedRecords, load_manifest, verify_sha256
+from pneumo_jax.data.shards import SPLITS, ShardedRecords, load_manifest
 from pneumo_jax.errors import InputError
 from tests.film_files import LABEL_HEADER, write_download, write_film, write_rows
 
@@ -76,7 +78,7 @@ def test_every_film_is_in_one_split_with_its_pixels_and_labels(shared_conversion
 
 def test_manifest_counts_what_the_shards_hold(shared_conversion):
     _, folder = shared_conversion
-    verify_sha256(folder)
+    verify_conversion(folder)
     manifest = load_manifest(folder)
     assert (manifest['image_size'], manifest['encoding']) == (16, 'raw')
     persons = {}
@@ -128,7 +130,8 @@ def test_bad_films_stop_the_conversion_unless_tolerated(tmp_path, caplog):
     write_film(images / 'film006.dcm', np.zeros((20, 20), np.uint8))
 
     assert convert(make_options(tmp_path, download, max_bad=2)) == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['download', 'out.report.json']
+    assert not (tmp_path / 'out').exists()
+    assert 'film004' in (tmp_path / 'out.report.html').read_text()
     report = json.loads((tmp_path / 'out.report.json').read_text())
     reasons = {r['patient_id']: r['code'] for r in report['rejected']}
     assert reasons == {
@@ -160,7 +163,7 @@ def test_fault_35_film_without_label_is_listed(tmp_path):
     write_film(pathlib.Path(download['images_dir']) / 'extra.dcm', np.zeros((8, 8), np.uint8))
     assert convert(make_options(tmp_path, download)) == 0
     report = read_report(tmp_path)
-    assert report['unlabelled'] == ['extra']
+    assert report['unlabelled'] == ['extra.dcm']
     assert report['counts']['accepted'] == 24
 
 
@@ -183,7 +186,7 @@ def test_fault_37_links_out_pipes_and_other_files_are_skipped(tmp_path):
         'pipe.dcm': 'not_a_regular_file',
     }
     assert report['missing'] == ['film000']
-    assert report['unlabelled'] == ['inside']
+    assert report['unlabelled'] == ['inside.dcm']
 
 
 def test_one_id_in_two_files_is_rejected(tmp_path):
@@ -255,7 +258,7 @@ def test_fault_41_two_converters_do_not_share_a_folder(tmp_path):
 
 def test_fault_42_unwritable_output_fails_before_any_work(tmp_path):
     (tmp_path / 'file').write_text('')
-    options = Options('no_images', 'no_labels.csv', str(tmp_path / 'file' / 'out'))
+    options = Options(str(tmp_path / 'file' / 'out'), images_dir='no_images', labels_csv='no.csv')
     with pytest.raises(InputError, match='cannot be made'):
         convert(options)
 
@@ -331,12 +334,14 @@ def test_all_real_films_are_converted(shared_data, tmp_path):
     report = read_report(tmp_path)
     assert report['counts'] == {
         'files': 199,
+        'candidates': 199,
         'labelled': 199,
         'accepted': 199,
         'rejected': 0,
         'missing': 0,
         'unlabelled': 0,
         'skipped': 0,
+        'left_out': 0,
     }
     splits = load_manifest(tmp_path / 'out')['splits']
     assert sum(counts['boxes'] for counts in splits.values()) == 126

@@ -1,5 +1,4 @@
 import os
-import re
 import subprocess
 import sys
 
@@ -9,9 +8,8 @@ import pytest
 from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
-from pydicom.sequence import Sequence
 
-from pneumo_jax.data.dicom import FilmError, read_film, standard_picture
+from pneumo_jax.data.dicom import FilmError, ReadOptions, read_film, standard_picture
 from tests.film_files import jpeg_bytes, write_film
 
 RNG = np.random.default_rng(0)
@@ -42,47 +40,6 @@ def test_fault_15_signed_values_keep_their_order(tmp_path):
     ramp = np.linspace(-2048, 2047, 1600).astype(np.int16).reshape(40, 40)
     film = read_film(write_film(tmp_path / 'a.dcm', ramp, BitsStored=12, HighBit=11))
     assert np.abs(film.pixels - (ramp + 2048.0) * (255 / 4095)).max() <= 0.5
-
-
-@pytest.mark.parametrize('function', ['LINEAR', 'LINEAR_EXACT', 'SIGMOID'])
-@pytest.mark.parametrize('slope', [1, 0.5, -1])
-def test_fault_16_window_follows_the_standard(tmp_path, function, slope):
-    path = write_film(
-        tmp_path / 'a.dcm',
-        RAMP_12,
-        BitsStored=12,
-        HighBit=11,
-        RescaleSlope=slope,
-        RescaleIntercept=100,
-        WindowCenter=[900, 1],
-        WindowWidth=[600, 2],
-        VOILUTFunction=function,
-    )
-    x = RAMP_12 * float(slope) + 100
-    # PS3.3 C.11.2.1.2 and C.11.2.1.3, to [0, 1].
-    share = {
-        'LINEAR': ((x - 899.5) / 599 + 0.5).clip(0, 1),
-        'LINEAR_EXACT': ((x - 900) / 600 + 0.5).clip(0, 1),
-        'SIGMOID': 1 / (1 + np.exp(-4 * (x - 900) / 600)),
-    }[function]
-    assert np.abs(read_film(path).pixels - 255 * share).max() <= 1
-
-
-def test_fault_16_voi_lut_is_applied(tmp_path):
-    lut = pydicom.Dataset()
-    lut.LUTDescriptor = [256, 0, 16]
-    lut['LUTDescriptor'].VR = 'US'
-    lut.LUTData = (np.arange(255, -1, -1) * 257).astype('<u2').tobytes()
-    lut['LUTData'].VR = 'OW'
-    path = write_film(tmp_path / 'a.dcm', PIXELS_8, VOILUTSequence=Sequence([lut]))
-    np.testing.assert_array_equal(read_film(path).pixels, 255 - PIXELS_8)
-
-
-def test_fault_17_negative_slope_turns_the_polarity(tmp_path):
-    path = write_film(tmp_path / 'a.dcm', PIXELS_8, RescaleSlope=-1, RescaleIntercept=255)
-    film = read_film(path)
-    np.testing.assert_array_equal(film.pixels, 255 - PIXELS_8)
-    assert 'negative rescale slope' in film.notes
 
 
 def test_fault_18_constant_picture_is_flagged(tmp_path):
@@ -137,7 +94,7 @@ def test_bad_headers_are_refused_with_their_reason(tmp_path, code, elements):
 
 def test_any_modality_takes_what_is_no_frontal_film(tmp_path):
     path = write_film(tmp_path / 'a.dcm', PIXELS_8, Modality='CT', ViewPosition='LL')
-    film = read_film(path, any_modality=True)
+    film = read_film(path, ReadOptions(any_modality=True))
     assert film.view_position == ''
     assert 'view position neither AP nor PA' in film.notes
 
@@ -210,13 +167,47 @@ def test_fault_08_deflated_is_refused(tmp_path):
     assert caught.value.code == 'deflated'
 
 
-@pytest.mark.parametrize('syntax', [uid.MPEG2MPML, uid.JPEGLSLossless])
-def test_fault_09_codec_without_decoder_is_refused(tmp_path, syntax):
+@pytest.mark.parametrize(
+    ('syntax', 'remedy'),
+    [
+        (uid.MPEG2MPML, 'export it uncompressed'),
+        (uid.UID('1.2.3.4.5'), "'1.2.3.4.5', which is no known transfer syntax"),
+        (uid.JPEG2000, 'begins with'),
+    ],
+)
+def test_fault_09_unknown_and_garbage_codecs_are_refused(tmp_path, syntax, remedy):
+    path = write_film(tmp_path / 'a.dcm', PIXELS_8, syntax=uid.JPEGBaseline8Bit)
+    film = pydicom.dcmread(path)
+    film.PixelData = encapsulate([b'1234'])
+    film.file_meta.TransferSyntaxUID = syntax
+    film.save_as(path, implicit_vr=False, little_endian=True)
+    with pytest.raises(FilmError, match=remedy) as caught:
+        read_film(path)
+    assert caught.value.code == ('broken_pixels' if syntax == uid.JPEG2000 else 'unknown_codec')
+
+
+@pytest.mark.parametrize(
+    'syntax',
+    [uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.HTJ2K],
+    ids=lambda s: s.name,
+)
+def test_fault_09_a_missing_decoder_names_the_extra_to_install(tmp_path, syntax):
     frames = encapsulate([b'1234'])
     path = write_film(tmp_path / 'a.dcm', PIXELS_8, syntax=syntax, PixelData=frames)
-    with pytest.raises(FilmError, match=re.escape(syntax.name)) as caught:
-        read_film(path)
-    assert caught.value.code == 'unknown_codec'
+    code = f"""
+import sys
+for name in ('gdcm', 'jpeg_ls', 'openjpeg', 'rle', 'pylibjpeg'):
+    sys.modules[name] = None
+from pneumo_jax.data.dicom import FilmError, read_film
+try:
+    read_film({str(path)!r})
+except FilmError as error:
+    print(error.code, error)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith('unknown_codec'), done.stderr
+    assert syntax.name in done.stdout
+    assert "pip install 'pneumo_jax[codecs]'" in done.stdout
 
 
 def test_fault_10_missing_frame_is_no_stop_iteration(tmp_path):
@@ -228,19 +219,6 @@ def test_fault_10_missing_frame_is_no_stop_iteration(tmp_path):
     with pytest.raises(FilmError) as caught:
         list(map(read_film, [path]))
     assert caught.value.code == 'broken_pixels'
-
-
-def test_fault_14_colour_becomes_luminance(tmp_path):
-    colours = RNG.integers(0, 256, (16, 16, 3), np.uint8)
-    path = write_film(
-        tmp_path / 'a.dcm',
-        colours,
-        SamplesPerPixel=3,
-        PhotometricInterpretation='RGB',
-        PlanarConfiguration=0,
-    )
-    expected = colours @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(read_film(path).pixels - expected).max() <= 0.51
 
 
 @pytest.mark.parametrize(('mode', 'suffix'), [('L', 'png'), ('L', 'jpeg'), ('RGB', 'png')])
@@ -302,21 +280,4 @@ def test_real_films_are_read_as_pillow_reads_them(shared_data):
         assert film.view_position in ('AP', 'PA')
         assert film.sex in ('M', 'F')
         assert 0 < film.age < 120
-        assert film.notes == ('no window, full range',)
-
-
-@pytest.mark.filterwarnings('ignore::UserWarning')
-def test_zoo_of_dicom_kinds(shared_data):
-    for path in sorted((shared_data / 'dicom_zoo' / 'broken').iterdir()):
-        with pytest.raises(FilmError):
-            read_film(path, any_modality=True)
-    codes = {}
-    for path in sorted((shared_data / 'dicom_zoo' / 'valid').iterdir()):
-        try:
-            film = read_film(path, any_modality=True)
-        except FilmError as error:
-            codes[path.name] = error.code
-        else:
-            assert np.ptp(film.pixels) > 100
-    assert set(codes.values()) <= {'unknown_codec', 'multi_frame', 'deflated'}
-    assert len(codes) <= 11
+        assert (film.notes, film.window, film.bits_stored) == ((), 'full range', 8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.labels import read_rsna_labels
+from data_prep.rsna_labels import read_rsna_labels
 from pneumo_jax.boxes.match import greedy_match
 from pneumo_jax.overlay import TRUTH_COLOUR
 from tests.conftest import run_command, train_command

@@ -1,7 +1,8 @@
 import json
 import math
 
-from pneumo_jax.writers import MetricsWriter, write_csv
+from pneumo_jax.files import write_csv
+from pneumo_jax.writers import MetricsWriter
 
 
 def lines(workdir):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pneumo_jax.data.example import decode_example
-from pneumo_jax.data.tfrecord import ShardedRecords
+from pneumo_jax.data.shards import ShardedRecords
 from pneumo_jax.errors import InputError
 
 __all__ = ['FilmSplit', 'eval_batches', 'prefetch', 'to_batch', 'train_batches']
@@ -41,7 +41,7 @@ class FilmSplit:
 
     def __getitem__(self, index: int) -> dict:
         """One record as ``data.example`` describes it."""
-        return decode_example(self._records[index])
+        return decode_example(self._records[index], self._records.encoding)
 
 
 def train_batches(

@@ -1,4 +1,4 @@
-"""TFRecord shards: writing, random access, and the check against the manifest.
+"""TFRecord files: framing, writing, random access.
 
 A TFRecord file is a row of frames: length (8 bytes, little endian), masked CRC32C of the length
 (4), the data, masked CRC32C of the data (4), as in tensorflow/core/lib/io/record_writer.h.
@@ -6,11 +6,8 @@ A TFRecord file is a row of frames: length (8 bytes, little endian), masked CRC3
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import hashlib
-import itertools
-import json
 import mmap
 import os
 import pathlib
@@ -21,25 +18,8 @@ import google_crc32c
 
 from pneumo_jax.errors import InputError
 
-__all__ = [
-    'FORMAT',
-    'MANIFEST_NAME',
-    'SPLITS',
-    'RecordFile',
-    'ShardError',
-    'ShardInfo',
-    'ShardedRecords',
-    'load_manifest',
-    'shard_name',
-    'verify_sha256',
-    'write_records',
-]
+__all__ = ['RecordFile', 'ShardError', 'ShardInfo', 'check_frame', 'make_frame', 'write_shard']
 
-SPLITS = ('train', 'validation', 'test')
-MANIFEST_NAME = 'manifest.json'
-
-FORMAT = 1
-_PREFIX = 'rsna_pneumonia'
 _HEADER = struct.Struct('<QI')
 _CRC = struct.Struct('<I')
 
@@ -68,30 +48,46 @@ class ShardInfo:
     index_sha256: str
 
 
-def shard_name(split: str, shard: int, num_shards: int) -> str:
-    """``rsna_pneumonia-train.tfrecord-00000-of-00004``, the form of tensorflow-datasets."""
-    return f'{_PREFIX}-{split}.tfrecord-{shard:05d}-of-{num_shards:05d}'
+def make_frame(data: bytes) -> bytes:
+    """A record as it stands in a file."""
+    length = struct.pack('<Q', len(data))
+    return b''.join((length, _CRC.pack(_masked_crc(length)), data, _CRC.pack(_masked_crc(data))))
 
 
-def write_records(path: pathlib.Path, records: Iterable[bytes]) -> ShardInfo:
-    """Writes a TFRecord file record by record; its name appears only when it is whole.
+def check_frame(frame: bytes) -> None:
+    """Proves that a frame is whole and as it was made.
 
     Raises:
-        ValueError: if there are no records.
+        ShardError: if it is not.
+    """
+    if len(frame) >= _HEADER.size + _CRC.size:
+        length, crc = _HEADER.unpack_from(frame)
+        data = frame[_HEADER.size : -_CRC.size]
+        whole = length == len(data) and crc == _masked_crc(frame[:8])
+        if whole and _CRC.unpack_from(frame, len(frame) - _CRC.size)[0] == _masked_crc(data):
+            return
+    raise ShardError(f'a frame of {len(frame)} bytes is damaged')
+
+
+def write_shard(path: pathlib.Path, frames: Iterable[bytes]) -> ShardInfo:
+    """Writes a TFRecord file frame by frame; its name appears only when it is whole.
+
+    Args:
+        path: of the file.
+        frames: of ``make_frame``.
+
+    Raises:
+        ValueError: if there are none.
     """
     path = pathlib.Path(path)
     partial = path.with_name(f'.{path.name}.partial')
     content, index, size, count = hashlib.sha256(), hashlib.sha256(), 0, 0
     with partial.open('wb') as file:
-        for count, data in enumerate(records, start=1):  # noqa: B007 (used after the loop)
-            length = struct.pack('<Q', len(data))
-            header = length + _CRC.pack(_masked_crc(length))
-            footer = _CRC.pack(_masked_crc(data))
-            for part in (header, data, footer):
-                file.write(part)
-                content.update(part)
-                size += len(part)
-            index.update(header + footer)
+        for count, frame in enumerate(frames, start=1):  # noqa: B007 (used after the loop)
+            file.write(frame)
+            content.update(frame)
+            index.update(frame[: _HEADER.size] + frame[-_CRC.size :])
+            size += len(frame)
         if count == 0:
             raise ValueError(f'no records for {path.name}')
         file.flush()
@@ -166,114 +162,6 @@ class RecordFile:
             f'{self.path} ends within record {record}, after {len(self._bytes)} bytes: it is cut; '
             'copy it anew, or convert the films anew'
         )
-
-
-class ShardedRecords:
-    """The records of one split over all its shards, checked against the manifest.
-
-    Args:
-        data_dir: folder written by ``data_prep/convert.py``.
-        split: ``train``, ``validation`` or ``test``.
-
-    Raises:
-        ShardError: if a shard is missing, cut, extra, or of another conversion.
-    """
-
-    def __init__(self, data_dir, split: str):
-        data_dir = pathlib.Path(data_dir)
-        manifest = load_manifest(data_dir)
-        if split not in manifest['splits']:
-            raise ShardError(
-                f'no split {split!r} in {data_dir}: it has {", ".join(manifest["splits"])}'
-            )
-        infos = [ShardInfo(**shard) for shard in manifest['splits'][split]['shards']]
-        _refuse_extra_shards(data_dir, split, {info.name for info in infos})
-        self._files = [_open_checked(data_dir, info) for info in infos]
-        self._ends = list(itertools.accumulate(map(len, self._files)))
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    def __getitem__(self, index: int) -> bytes:
-        if not 0 <= index < len(self):
-            raise IndexError(f'record {index} of {len(self)}')
-        shard = bisect.bisect_right(self._ends, index)
-        file = self._files[shard]
-        return file[index - self._ends[shard] + len(file)]
-
-
-def load_manifest(data_dir) -> dict:
-    """The manifest of a conversion.
-
-    Keys: ``format``, ``fingerprint`` (of all that the shards hold), ``image_size`` (pixels),
-    ``encoding``, ``protocol`` (``name``, ``sentence``, ...), ``splits`` (name -> counts and
-    ``shards``), ``versions``.
-
-    Raises:
-        ShardError: if there is none, or of another format.
-    """
-    path = pathlib.Path(data_dir) / MANIFEST_NAME
-    try:
-        manifest = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ShardError(
-            f'{path} cannot be read ({error.strerror}): give a folder written by '
-            'data_prep/convert.py'
-        ) from error
-    except ValueError as error:
-        raise ShardError(f'{path} is damaged ({error}): convert the films anew') from error
-    if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
-        raise ShardError(
-            f'{path} is not of format {FORMAT}: convert the films anew with this version'
-        )
-    return manifest
-
-
-def verify_sha256(data_dir) -> None:
-    """Reads every byte of every shard and compares it with the manifest.
-
-    Raises:
-        ShardError: naming the first shard that differs.
-    """
-    data_dir = pathlib.Path(data_dir)
-    for split, content in load_manifest(data_dir)['splits'].items():
-        ShardedRecords(data_dir, split)
-        for shard in content['shards']:
-            with (data_dir / shard['name']).open('rb') as file:
-                found = hashlib.file_digest(file, 'sha256').hexdigest()
-            if found != shard['sha256']:
-                raise ShardError(
-                    f'{data_dir / shard["name"]} has SHA-256 {found}, the manifest says '
-                    f'{shard["sha256"]}: copy it anew, or convert the films anew'
-                )
-
-
-def _refuse_extra_shards(data_dir, split, known):
-    found = {path.name for path in data_dir.glob(f'{_PREFIX}-{split}.tfrecord-*')}
-    if extra := sorted(found - known):
-        raise ShardError(
-            f'{data_dir / extra[0]} is not in the manifest ({len(extra)} such shards): shards of '
-            'two conversions are mixed; convert the films anew'
-        )
-
-
-def _open_checked(data_dir, info):
-    file = RecordFile(data_dir / info.name)
-    for what, found, expected in (
-        ('bytes', file.num_bytes, info.bytes),
-        ('records', len(file), info.records),
-    ):
-        if found != expected:
-            raise ShardError(
-                f'{file.path} has {found} {what}, the manifest says {expected}: it is cut or of '
-                'another conversion; copy it anew, or convert the films anew'
-            )
-    if file.index_sha256 != info.index_sha256:
-        raise ShardError(
-            f'the fingerprint of {file.path} is not that of the manifest: it is damaged or of '
-            'another conversion; copy it anew, or convert the films anew'
-        )
-    return file
 
 
 def _masked_crc(data: bytes) -> int:
