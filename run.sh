@@ -8,7 +8,7 @@ usage() {
   cat <<'TEXT'
 ./run.sh                      phantom films, a small ResNet, evaluation, pictures: minutes on a laptop
 ./run.sh --data DIR           the same with the unpacked Kaggle download in DIR
-    [--person_csv FILE]       persons of the films; by default the one *mapping*.csv in DIR, if any
+    [--person_csv FILE]       persons of the films; by default the one *mapping*.csv or .json in DIR, if any
     [--config FILE]           default configs/resnet.py
 ./run.sh test [ARGS...]       the tests; ARGS go to pytest
 TEXT
@@ -53,7 +53,7 @@ set_up_environment() {
 # The one mapping table of a download, nothing where there is none.
 find_person_csv() {
   local tables
-  tables=$(find "$1" -maxdepth 1 -name '*mapping*.csv')
+  tables=$(find "$1" -maxdepth 1 -name '*mapping*.csv' -o -maxdepth 1 -name '*mapping*.json')
   case $tables in
     *$'\n'*) die "several mapping tables in $1: name one by --person_csv" ;;
     *) echo "$tables" ;;

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from pneumo_jax.data.example import FIELDS, decode_example
-from pneumo_jax.data.tfrecord import ShardedRecords, load_manifest
+from pneumo_jax.data.shards import ShardedRecords, load_manifest
 
 folder = sys.argv[1]
 builder = tfds.builder_from_directory(folder)
@@ -17,7 +17,7 @@ for split in load_manifest(folder)['splits']:
     ours = {}
     records = ShardedRecords(folder, split)
     for i in range(len(records)):
-        record = decode_example(records[i])
+        record = decode_example(records[i], records.encoding)
         ours[record['patient_id']] = record
     theirs = list(tfds.as_numpy(builder.as_dataset(split=split)))
     if len(theirs) != len(ours):

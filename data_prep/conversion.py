@@ -150,23 +150,28 @@ def _spool_films(
     done = len(tasks) - sum(len(chunk.tasks) for chunk in to_do)
     if done:
         log.info('%d films were converted by an earlier run that did not come to its end', done)
-    work = functools.partial(convert_chunk, spool_dir=spool_dir, options=settings)
     with tqdm(total=len(tasks), initial=done, desc='films', unit='film') as bar:
-        for chunk, _ in zip(to_do, _run(work, to_do, options, pool), strict=True):
+        converted = _convert_chunks(to_do, spool_dir, settings, options, pool)
+        for chunk, _ in zip(to_do, converted, strict=True):
             bar.update(len(chunk.tasks))
     results = [result for chunk in chunks for result in read_chunk(spool_dir, chunk.key)]
     films = [result for result in results if isinstance(result, SpooledFilm)]
     return films, [result for result in results if isinstance(result, Rejection)]
 
 
-def _run(work, chunks, options, pool):
+def _convert_chunks(chunks, spool_dir, settings, options, pool):
     if options.runner == 'local':
+        work = functools.partial(convert_chunk, spool_dir=spool_dir, options=settings)
         return pool.map(work, chunks)
     # Imported here because Apache Beam comes with an extra only.
-    from data_prep.beam_pipeline import map_on_beam
+    from data_prep.beam_pipeline import convert_on_beam
 
-    return map_on_beam(
-        work, chunks, item_timeout=options.film_timeout, beam_options=options.beam_options
+    return convert_on_beam(
+        chunks,
+        spool_dir,
+        settings,
+        item_timeout=options.film_timeout,
+        beam_options=options.beam_options,
     )
 
 

@@ -17,6 +17,7 @@ of a finished conversion.
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 from absl import flags
 
@@ -29,6 +30,11 @@ from pneumo_jax.data.example import ENCODINGS
 from pneumo_jax.errors import InputError
 from pneumo_jax.read_flags import define_read_flags, read_options
 
+# 128 + SIGINT, as shells have it.
+_EXIT_INTERRUPTED = 130
+
+log = logging.getLogger(__name__)
+
 
 def main(argv: list[str]) -> int:
     """Reads the flags, and converts or verifies."""
@@ -38,6 +44,9 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         return convert(_options())
+    except KeyboardInterrupt:
+        log.warning('interrupted; the same command goes on from there')
+        return _EXIT_INTERRUPTED
     except OSError as error:
         raise InputError(
             f'{error.filename or flags.FLAGS.output_dir}: {error.strerror}; nothing was written '

@@ -297,6 +297,8 @@ def boxes_inside(boxes: np.ndarray, height: int, width: int) -> np.ndarray | Non
 
     One pixel is what rounding explains; more means another film, or other units.
     """
+    if not len(boxes):
+        return boxes
     limit = np.array([width, height], np.float32)
     start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     if (start < -1).any() or (end > limit + 1).any():

@@ -169,12 +169,13 @@ def _persons(persons):
 
 
 def _boxes(boxes):
-    charts = [bars('Films by number of boxes', boxes['films_by_boxes'])]
+    charts = []
     notes = [
         f'Positive films without a box: {boxes["positives_without_boxes"]:,}.',
         f'Films with overlapping boxes: {boxes["films_with_overlap"]:,}.',
     ]
     if boxes['boxes']:
+        charts.append(bars('Films by number of boxes', boxes['films_by_boxes']))
         longest = max(boxes['width']['p75'], boxes['height']['p75'])
         sides = {
             'width, px': _range(boxes['width'], longest, number),
@@ -204,19 +205,17 @@ def _files(report):
         f'{syntax["name"]} ({syntax["uid"]})': syntax['films']
         for syntax in report['transfer_syntaxes']
     }
-    return _section(
-        'files',
-        'Files of the accepted films',
-        _charts(
-            bars('Width x height in pixels', report['sizes']),
-            bars('Bits stored', report['bits_stored']),
-            bars('Transfer syntax', syntaxes),
-            bars('Photometric interpretation', report['photometric_interpretations']),
-            bars('Window', report['windows']),
-            bars('Manufacturer', report['manufacturers']),
-            bars('Notes', report['notes'], total=report['counts']['accepted']),
-        ),
-    )
+    charts = [
+        bars('Width x height in pixels', report['sizes']),
+        bars('Bits stored', report['bits_stored']),
+        bars('Transfer syntax', syntaxes),
+        bars('Photometric interpretation', report['photometric_interpretations']),
+        bars('Window', report['windows']),
+        bars('Manufacturer', report['manufacturers']),
+    ]
+    if report['notes']:
+        charts.append(bars('Notes', report['notes'], total=report['counts']['accepted']))
+    return _section('files', 'Files of the accepted films', _charts(*charts))
 
 
 def _charts(*charts):

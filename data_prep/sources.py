@@ -25,6 +25,9 @@ def read_labels(options: Options, found: FoundFiles | None) -> LabelTable:
     Raises:
         InputError: if an option is missing, or a table is not right.
     """
+    for name in ('id_column', 'person_column'):
+        if getattr(options, name) and not options.person_csv:
+            raise InputError(f'--{name} names a column of --person_csv, which is not given')
     return SOURCES[options.source](options, found)
 
 

@@ -12,8 +12,8 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import pathlib
+import uuid
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,10 +24,10 @@ from data_prep.labels import FilmLabel, Rejection
 from pneumo_jax.data.dicom import FilmError
 from pneumo_jax.data.isolated import lost_film_error
 from pneumo_jax.data.tfrecord import RecordFile, ShardError, make_frame
-from pneumo_jax.files import write_atomically
 
 __all__ = ['Chunk', 'SpooledFilm', 'convert_chunk', 'is_spooled', 'make_chunks', 'read_chunk']
 
+_ENDS = ('.tfrecord', '.json')
 _DECODERS = (
     'numpy',
     'pillow',
@@ -102,11 +102,12 @@ def convert_chunk(
         spool_dir: where the files go.
         options: for ``film_record``.
     """
-    data_path = spool_dir / f'{chunk.key}.tfrecord'
-    # Its own: the worker of a run that was killed may still be at the same chunk.
-    partial = data_path.with_suffix(f'.{os.getpid()}.partial')
+    # Names of this attempt: a worker of a run that was killed, or one that Beam has given up, may
+    # still be at the same chunk.
+    attempt = uuid.uuid4().hex
+    data_partial, rows_partial = (spool_dir / f'{attempt}{end}.partial' for end in _ENDS)
     rows, position = [], 0
-    with partial.open('wb') as file:
+    with data_partial.open('wb') as file:
         for i, task in enumerate(chunk.tasks):
             if i in lost:
                 rows.append(_rejected(task, lost_film_error(task.path, lost[i])))
@@ -121,17 +122,19 @@ def convert_chunk(
             file.write(frame)
             rows.append({'facts': _to_json(facts), 'start': position, 'size': len(frame)})
             position += len(frame)
-    partial.replace(data_path)
     # What a decoder did not survive may have been the machine's fault: the next run tries again.
     content = {'final': not lost, 'bytes': position, 'films': rows}
-    write_atomically(spool_dir / f'{chunk.key}.json', json.dumps(content))
+    rows_partial.write_text(json.dumps(content), encoding='utf-8')
+    data_path, rows_path = _paths(spool_dir, chunk.key)
+    data_partial.replace(data_path)
+    rows_partial.replace(rows_path)
 
 
 def is_spooled(spool_dir: pathlib.Path, key: str) -> bool:
     """Whether an earlier run has finished a chunk, and its records are whole."""
+    path, rows_path = _paths(spool_dir, key)
     try:
-        content = json.loads((spool_dir / f'{key}.json').read_text(encoding='utf-8'))
-        path = spool_dir / f'{key}.tfrecord'
+        content = json.loads(rows_path.read_text(encoding='utf-8'))
         if not content['final'] or path.stat().st_size != content['bytes']:
             return False
         # A crash of the whole machine may leave files of the right size with holes in them.
@@ -144,14 +147,19 @@ def is_spooled(spool_dir: pathlib.Path, key: str) -> bool:
 
 def read_chunk(spool_dir: pathlib.Path, key: str) -> list[SpooledFilm | Rejection]:
     """What became of the films of a chunk, in their order."""
-    content = json.loads((spool_dir / f'{key}.json').read_text(encoding='utf-8'))
-    path = spool_dir / f'{key}.tfrecord'
+    path, rows_path = _paths(spool_dir, key)
+    content = json.loads(rows_path.read_text(encoding='utf-8'))
     return [
         Rejection(**row['rejected'])
         if 'rejected' in row
         else SpooledFilm(_from_json(row['facts']), path, row['start'], row['size'])
         for row in content['films']
     ]
+
+
+def _paths(spool_dir, key):
+    """The records of a chunk, and what became of its films: the second appears last."""
+    return [spool_dir / f'{key}{end}' for end in _ENDS]
 
 
 def _rejected(task, error):
@@ -171,9 +179,8 @@ def _versions():
 
 
 def _to_json(facts):
-    row = dataclasses.asdict(facts)
-    row['label']['boxes'] = facts.label.boxes.tolist()
-    return row
+    # Not dataclasses.asdict, which copies every value deeply.
+    return vars(facts) | {'label': vars(facts.label) | {'boxes': facts.label.boxes.tolist()}}
 
 
 def _from_json(row):

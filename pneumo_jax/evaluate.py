@@ -20,12 +20,19 @@ from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.data.shards import SPLITS, load_manifest
 from pneumo_jax.files import write_csv, write_json
 from pneumo_jax.metrics import classification, detection, mask
-from pneumo_jax.scoring import FilmScore, Thresholds, boxes_text, mask_columns, score_split
+from pneumo_jax.scoring import (
+    FilmScore,
+    Thresholds,
+    boxes_text,
+    films_to_locate_on,
+    mask_columns,
+    score_split,
+)
 from pneumo_jax.state import params_sha256
 from pneumo_jax.steps import make_eval_step
 from pneumo_jax.trained import load_trained
 
-__all__ = ['evaluate', 'film_figures', 'results']
+__all__ = ['evaluate', 'film_figures', 'location_figures', 'results']
 
 NOTICE = 'Research software, not a medical device: no figure here supports a clinical decision.'
 
@@ -90,14 +97,12 @@ def results(films: list[FilmScore], thresholds: Thresholds) -> dict:
     labels = np.array([f.label for f in films])
     probs = np.array([f.prob for f in films])
     views = np.array([f.record['view_position'] for f in films])
-    truths = [f.truth for f in films]
-    kept = [thresholds.select(f.boxes, f.box_scores) for f in films]
-    boxes, scores = [b for b, _ in kept], [s for _, s in kept]
-    sums = mask_columns(films)
-    empty = [np.zeros((0, 4), np.float32)] * len(films)
+    drawn = [len(thresholds.select(f.boxes, f.box_scores)[0]) for f in films]
+    located = location_figures(films, thresholds)
     known = views != ''
     return {
         'num_films': len(films),
+        'num_films_with_known_boxes': sum(f.boxes_known for f in films),
         'num_persons': len({f.record['person_id'] for f in films} - {''}) or None,
         'prevalence': float(labels.mean()),
         'label_domains': _counts(f.record['label_domain'] for f in films),
@@ -109,31 +114,21 @@ def results(films: list[FilmScore], thresholds: Thresholds) -> dict:
         },
         'film': _values(film_figures(labels, probs, thresholds.film)),
         'boxes': _values(
-            {
-                'challenge_map': detection.challenge_map(truths, boxes, scores),
-                'mean_iou': detection.mean_box_iou(truths, boxes, scores),
-                'films_with_boxes': np.mean([len(b) > 0 for b in boxes]),
-                'boxes_per_film': np.mean([len(b) for b in boxes]),
+            located['boxes']
+            | {
+                'films_with_boxes': np.mean([count > 0 for count in drawn]),
+                'boxes_per_film': np.mean(drawn),
             }
         ),
-        'mask': _values(
-            {
-                'pixel_accuracy': mask.pixel_accuracy(sums),
-                'mean_iou': mask.mean_iou(sums),
-                'dice': mask.dice(sums),
-            }
-        ),
+        'mask': _values(located['mask']),
         'baselines': _values(
             {
                 'all_negative_accuracy': np.mean(labels == 0),
                 'view_alone_auroc': classification.auroc(labels[known], views[known] == 'AP')
                 if known.any()
                 else math.nan,
-                'all_background_pixel_accuracy': mask.background_pixel_accuracy(sums),
-                'no_box_challenge_map': detection.challenge_map(
-                    truths, empty, [np.zeros(0)] * len(films)
-                ),
             }
+            | located['baselines']
         ),
         'strata': {
             'view_position': {
@@ -175,6 +170,38 @@ def film_figures(labels: np.ndarray, probs: np.ndarray, threshold: float) -> dic
     }
 
 
+def location_figures(films: list[FilmScore], thresholds: Thresholds) -> dict[str, dict[str, float]]:
+    """Figures of boxes and masks against the truth, and their baselines; NaN where undefined.
+
+    Only films of ``scoring.films_to_locate_on`` count; without any, all figures are undefined.
+    """
+    films = films_to_locate_on(films)
+    truths = [f.truth for f in films]
+    kept = [thresholds.select(f.boxes, f.box_scores) for f in films]
+    drawn = truths, [boxes for boxes, _ in kept], [scores for _, scores in kept]
+    nothing = truths, [np.zeros((0, 4))] * len(films), [np.zeros(0)] * len(films)
+    sums = mask_columns(films)
+
+    def figure(compute, *arguments):
+        return compute(*arguments) if films else math.nan
+
+    return {
+        'boxes': {
+            'challenge_map': figure(detection.challenge_map, *drawn),
+            'mean_iou': figure(detection.mean_box_iou, *drawn),
+        },
+        'mask': {
+            'pixel_accuracy': figure(mask.pixel_accuracy, sums),
+            'mean_iou': figure(mask.mean_iou, sums),
+            'dice': figure(mask.dice, sums),
+        },
+        'baselines': {
+            'all_background_pixel_accuracy': figure(mask.background_pixel_accuracy, sums),
+            'no_box_challenge_map': figure(detection.challenge_map, *nothing),
+        },
+    }
+
+
 def table(content: dict) -> str:
     """The results as text, a figure a line with the baseline beside it."""
     baselines = {
@@ -183,9 +210,11 @@ def table(content: dict) -> str:
         ('mask', 'pixel_accuracy'): 'all_background_pixel_accuracy',
         ('boxes', 'challenge_map'): 'no_box_challenge_map',
     }
+    num_films, num_known = content['num_films'], content['num_films_with_known_boxes']
     lines = [
         f'{content["model"]}, epoch {content["checkpoint"]["epoch"]}, split {content["split"]}: '
-        f'{content["num_films"]} films, prevalence {content["prevalence"]:.1%}',
+        f'{num_films} films, prevalence {content["prevalence"]:.1%}'
+        + (f', boxes known of {num_known}' if num_known < num_films else ''),
         f'protocol: {content["protocol"]}',
         f'thresholds: film {_threshold_text(content, "film")}, '
         f'box {_threshold_text(content, "box")}',

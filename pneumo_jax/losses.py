@@ -1,4 +1,4 @@
-"""Losses, one value per film; the training step takes their weighted mean.
+"""Losses, one value per film, and their means.
 
 Logits and targets are float32. ``FILM_LOSSES`` take logits [B] and labels [B]; ``MASK_LOSSES`` take
 logits [B,m,m,1] and targets [B,m,m,1] in [0, 1], the share of a cell that boxes cover.
@@ -10,16 +10,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-__all__ = ['FILM_LOSSES', 'MASK_LOSSES', 'film_losses']
+__all__ = ['FILM_LOSSES', 'MASK_LOSSES', 'film_losses', 'mean_losses']
 
 
-def film_losses(outputs: dict, *, labels, mask_target, config) -> dict:
+def film_losses(outputs: dict, *, labels, mask_target, known, config) -> dict:
     """All losses of a batch.
 
     Args:
         outputs: of ``FilmModel``: ``film_logits`` [B], ``mask_logits`` [B,m,m,1].
         labels: [B], 1 for a lung opacity.
         mask_target: float32 [B,m,m,1], share of each cell inside boxes.
+        known: bool [B], the films whose boxes are known (``boxes.targets.boxes_known``); the
+            others have no mask loss, since their target says nothing.
         config: section ``loss`` of a run's config.
 
     Returns:
@@ -31,7 +33,27 @@ def film_losses(outputs: dict, *, labels, mask_target, config) -> dict:
         for name, weight in config.mask.items()
         if weight
     )
+    mask = jnp.where(known, mask, 0.0)
     return {'loss': config.film_weight * film + mask, 'film_loss': film, 'mask_loss': mask}
+
+
+def mean_losses(losses: dict, known) -> dict:
+    """The means over films of what ``film_losses`` gives.
+
+    The mask loss is the mean over the films whose boxes are known, as if the others were absent,
+    and so it stands in the sum. Where all are known, the means are the plain ones, to the bit.
+
+    Args:
+        losses: of ``film_losses``, NumPy or JAX arrays [B].
+        known: bool [B] of the same kind, the films whose boxes are known.
+
+    Returns:
+        Scalars by the same names; the mask loss is 0 where no film is known.
+    """
+    xp = known.__array_namespace__()
+    means = {name: values.mean() for name, values in losses.items()}
+    mask = means['mask_loss'] * (known.size / xp.maximum(known.sum(), 1))
+    return means | {'loss': means['loss'] + (mask - means['mask_loss']), 'mask_loss': mask}
 
 
 def _film_focal(logits, labels):

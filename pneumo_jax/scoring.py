@@ -9,19 +9,26 @@ import jax
 import numpy as np
 
 from pneumo_jax.boxes.decode import mask_to_boxes
+from pneumo_jax.boxes.targets import boxes_known
 from pneumo_jax.data.pipeline import FilmSplit, eval_batches
+from pneumo_jax.losses import mean_losses
 from pneumo_jax.metrics import classification, detection, mask
 from pneumo_jax.sharding import shard_batch
 
 __all__ = [
+    'LOCATION_FIGURES',
     'FilmScore',
     'Thresholds',
     'boxes_text',
     'choose_thresholds',
+    'films_to_locate_on',
     'mask_columns',
     'score_split',
     'validation_figures',
 ]
+
+# The validation figures that compare with true boxes.
+LOCATION_FIGURES = ('challenge_map', 'mask_iou')
 
 _LOSSES = ('loss', 'film_loss', 'mask_loss')
 
@@ -32,7 +39,7 @@ class FilmScore:
 
     Attributes:
         record: the film's record (``data.example``) without its pixels.
-        truth: float32 [n,4], the true boxes in film pixels.
+        truth: float32 [n,4], the true boxes in film pixels; none where they are not known.
         prob: probability of a lung opacity.
         boxes: float32 [k,4], predicted boxes in film pixels, before any score threshold.
         box_scores: float32 [k], their confidences, descending.
@@ -51,6 +58,11 @@ class FilmScore:
         """1 for a lung opacity, else 0."""
         return int(self.record['label'])
 
+    @property
+    def boxes_known(self) -> bool:
+        """False for a film with an opacity on which nobody drew a box."""
+        return boxes_known(self.label, len(self.truth))
+
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
@@ -61,8 +73,8 @@ class Thresholds:
         box: a box is drawn from this confidence on.
         film_chosen: False where nothing could be chosen, since validation had films of one class
             only; ``film`` is one half then.
-        box_chosen: False where no box hit on validation; ``box`` is 0 then and the mask's own
-            threshold decides, as in the seed project.
+        box_chosen: False where no box hit on validation, or validation has none; ``box`` is 0
+            then and the mask's own threshold decides, as in the seed project.
     """
 
     film: float
@@ -94,10 +106,20 @@ def score_split(split: FilmSplit, *, eval_step, state, mesh, config) -> list[Fil
     return films
 
 
+def films_to_locate_on(films: list[FilmScore]) -> list[FilmScore]:
+    """The films on which boxes and masks can be compared with the truth.
+
+    They are those whose boxes are known, and none at all where none of them has a box: nothing
+    could be found there, and the best answer would be an empty one.
+    """
+    known = [film for film in films if film.boxes_known]
+    return known if any(len(film.truth) for film in known) else []
+
+
 def choose_thresholds(films: list[FilmScore]) -> Thresholds:
     """Youden's film threshold, and the box threshold of the highest challenge mAP."""
     film = classification.youden_threshold(*_labels_and_probs(films))
-    box, _ = detection.best_score_threshold(*_boxes(films))
+    box, _ = _best_box_threshold(films)
     film_chosen, box_chosen = math.isfinite(film), math.isfinite(box)
     return Thresholds(
         film=film if film_chosen else 0.5,
@@ -108,21 +130,23 @@ def choose_thresholds(films: list[FilmScore]) -> Thresholds:
 
 
 def validation_figures(films: list[FilmScore]) -> dict[str, float]:
-    """The figures that early stopping can watch; NaN where undefined on these films."""
+    """The figures that early stopping can watch; NaN where undefined on these films.
+
+    As in training, the mask losses are means over the films whose boxes are known.
+    """
     labels, probs = _labels_and_probs(films)
-    losses = {name: float(np.mean([f.sums[name] for f in films])) for name in _LOSSES}
-    sums = mask_columns(films)
-    return losses | {
+    located = films_to_locate_on(films)
+    return _mean_losses(films) | {
         'auroc': classification.auroc(labels, probs),
         'auprc': classification.auprc(labels, probs),
-        'challenge_map': detection.best_score_threshold(*_boxes(films))[1],
-        'mask_iou': mask.mean_iou(sums),
+        'challenge_map': _best_box_threshold(films)[1],
+        'mask_iou': mask.mean_iou(mask_columns(located)) if located else math.nan,
     }
 
 
 def mask_columns(films: list[FilmScore]) -> dict[str, np.ndarray]:
     """The sums of ``metrics.mask.mask_sums`` as arrays over films."""
-    names = films[0].sums.keys() - set(_LOSSES)
+    names = {name for film in films for name in film.sums} - set(_LOSSES)
     return {name: np.array([f.sums[name] for f in films]) for name in names}
 
 
@@ -153,6 +177,19 @@ def _film_score(outputs, i, record, config):
         box_scores=scores,
         sums={name: float(outputs[name][i]) for name in rest},
     )
+
+
+def _mean_losses(films):
+    losses = {name: np.array([f.sums[name] for f in films]) for name in _LOSSES}
+    known = np.array([f.boxes_known for f in films])
+    means = {name: float(mean) for name, mean in mean_losses(losses, known).items()}
+    return means if known.any() else means | {'mask_loss': math.nan}
+
+
+def _best_box_threshold(films):
+    """The threshold and the figure of ``detection.best_score_threshold``, where it has films."""
+    located = films_to_locate_on(films)
+    return detection.best_score_threshold(*_boxes(located)) if located else (math.inf, math.nan)
 
 
 def _labels_and_probs(films):

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from pneumo_jax.boxes.targets import box_mask
+from pneumo_jax.boxes.targets import box_mask, boxes_known
 from pneumo_jax.data.augment import augment
 from pneumo_jax.data.geometry import film_to_image
-from pneumo_jax.losses import film_losses
+from pneumo_jax.losses import film_losses, mean_losses
 from pneumo_jax.metrics.mask import mask_sums
 from pneumo_jax.models.heads import MASK_STRIDE
 from pneumo_jax.state import Graphs, TrainState
@@ -32,8 +32,8 @@ def make_train_step(
 
     Returns:
         A jitted function ``(state, batch) -> (state, metrics)`` that donates the state. The
-        metrics are float32 scalars on the device: ``loss``, ``film_loss``, ``mask_loss``,
-        ``grad_norm``.
+        metrics are float32 scalars on the device: ``loss``, ``film_loss``, ``mask_loss`` (the
+        mean over films whose boxes are known, 0 in a batch without any), ``grad_norm``.
     """
     root_key = jax.random.key(config.seed)
 
@@ -42,14 +42,19 @@ def make_train_step(
         images, boxes = _picture_coordinates(batch)
         images, boxes = augment(augment_key, images, boxes, config.augment)
         target = _mask_target(boxes, batch['num_boxes'], images.shape[1])
+        known = boxes_known(batch['label'], batch['num_boxes'])
 
         def loss_fn(params):
             model = nnx.merge(graphs.train, params, state.batch_stats)
             outputs = model(_standardise(images), rngs=nnx.Rngs(dropout=dropout_key))
             losses = film_losses(
-                outputs, labels=batch['label'], mask_target=target, config=config.loss
+                outputs,
+                labels=batch['label'],
+                mask_target=target,
+                known=known,
+                config=config.loss,
             )
-            means = {name: jnp.mean(values) for name, values in losses.items()}
+            means = mean_losses(losses, known)
             batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
             return means['loss'], (means, batch_stats)
 
@@ -71,8 +76,9 @@ def make_eval_step(*, graphs: Graphs, config) -> Callable[[dict, dict, dict], di
 
     Returns:
         A jitted function ``(params, batch_stats, batch) -> scores``: what the predict step gives,
-        and per film, float32 [B], the losses and the sums of ``metrics.mask.mask_sums``. Rows
-        with ``mask`` False are computed too; the reader leaves them out.
+        and per film, float32 [B], the losses (the mask loss 0 where the boxes are not known) and
+        the sums of ``metrics.mask.mask_sums``. Rows with ``mask`` False are computed too; the
+        reader leaves them out.
     """
     forward = _make_forward(graphs)
 
@@ -80,7 +86,13 @@ def make_eval_step(*, graphs: Graphs, config) -> Callable[[dict, dict, dict], di
         images, boxes = _picture_coordinates(batch)
         outputs = forward(params, batch_stats, images)
         target = _mask_target(boxes, batch['num_boxes'], images.shape[1])
-        losses = film_losses(outputs, labels=batch['label'], mask_target=target, config=config.loss)
+        losses = film_losses(
+            outputs,
+            labels=batch['label'],
+            mask_target=target,
+            known=boxes_known(batch['label'], batch['num_boxes']),
+            config=config.loss,
+        )
         probs = _probabilities(outputs)
         sums = mask_sums(probs['mask_probs'], target, config.eval.mask_threshold)
         return probs | losses | sums

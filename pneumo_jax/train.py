@@ -58,6 +58,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
     train_split = FilmSplit(config.data.dir, 'train')
     validation_split = FilmSplit(config.data.dir, config.data.validation_split)
     early_stopping = EarlyStopping(**config.early_stopping)
+    _check_boxes(manifest['splits'], config)
 
     epoch_ends = _epoch_ends(len(train_split), config)
     schedule = make_schedule(
@@ -120,6 +121,20 @@ def _check_image_size(image_size, data_dir):
         raise InputError(
             f'the pictures in {data_dir} are {image_size} px wide; the models halve them five '
             f'times: convert with --image_size={max(32, round(image_size / 32) * 32)}'
+        )
+
+
+def _check_boxes(splits, config):
+    watched, split = config.early_stopping.metric, config.data.validation_split
+    if watched in scoring.LOCATION_FIGURES and not splits[split]['boxes']:
+        raise InputError(
+            f'config.early_stopping.metric={watched!r} is undefined on split {split!r} of '
+            f'{config.data.dir}, which has no box: choose --config.early_stopping.metric=auroc '
+            '--config.early_stopping.mode=max'
+        )
+    if not splits['train']['boxes']:
+        log.warning(
+            'no training film has a box: the model learns to call films, and its boxes mean nothing'
         )
 
 

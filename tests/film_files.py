@@ -3,21 +3,30 @@
 import csv
 import io
 import pathlib
+import re
 
 import numpy as np
 import pydicom
+import pytest
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
+
+from pneumo_jax.data.dicom import FilmError, read_film
 
 
 def write_film(path, pixels, *, syntax=uid.ExplicitVRLittleEndian, **elements) -> pathlib.Path:
     """Writes ``pixels`` [H,W] as DICOM with the tags of an RSNA film; ``elements`` override them.
 
     With JPEG Baseline the pixels are compressed, otherwise stored as they are; an element given
-    as None is left out.
+    as None is left out, and values may break the rules of DICOM.
     """
+    with pydicom.config.disable_value_validation():
+        return _write_film(pathlib.Path(path), pixels, syntax, elements)
+
+
+def _write_film(path, pixels, syntax, elements):
     film = pydicom.Dataset()
     film.file_meta = FileMetaDataset()
     film.file_meta.TransferSyntaxUID = syntax
@@ -40,7 +49,7 @@ def write_film(path, pixels, *, syntax=uid.ExplicitVRLittleEndian, **elements) -
         'PixelRepresentation': int(pixels.dtype.kind == 'i'),
         'PixelData': pixels.tobytes(),
     }
-    if syntax == uid.JPEGBaseline8Bit:
+    if syntax == uid.JPEGBaseline8Bit and 'PixelData' not in elements:
         values['PixelData'] = encapsulate([jpeg_bytes(pixels)])
     for name, value in (values | elements).items():
         if value is not None:
@@ -48,7 +57,14 @@ def write_film(path, pixels, *, syntax=uid.ExplicitVRLittleEndian, **elements) -
     if 'PixelData' in film:
         film['PixelData'].VR = 'OB' if syntax.is_compressed else 'OW'
     film.save_as(path, enforce_file_format=True)
-    return pathlib.Path(path)
+    return path
+
+
+def refusal(path, options=None) -> str:
+    """The code that the reader refuses a file with, naming it."""
+    with pytest.raises(FilmError, match=re.escape(str(path))) as caught:
+        read_film(path, options)
+    return caught.value.code
 
 
 def jpeg_bytes(pixels) -> bytes:

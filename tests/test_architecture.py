@@ -20,7 +20,7 @@ FLOORS = [
     ('data.dicom', 'data.example', 'data.shards'),
     ('data.codecs', 'data.grey_values'),
     ('data.picture', 'data.dicom_header', 'data.tfrecord'),
-    ('data.jpeg', 'data.codestream', 'read_flags'),
+    ('data.jpeg', 'data.codestream', 'data.dicom_scan', 'read_flags'),
     ('data.film', 'workers'),
     ('data.geometry', 'errors', 'files'),
 ]

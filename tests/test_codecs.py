@@ -2,10 +2,10 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import encapsulate, encapsulate_extended, get_frame
 from scipy import ndimage
 
-from pneumo_jax.data.codestream import read_codestream
+from pneumo_jax.data.codestream import Codestream, read_codestream
 from pneumo_jax.data.dicom import FilmError, ReadOptions, read_film
 from pneumo_jax.data.jpeg import decode_grey_jpeg
 from pneumo_jax.data.picture import standard_picture
@@ -129,16 +129,100 @@ def test_fault_07_size_is_checked_before_decoding_in_every_codec(tmp_path, synta
         read_film(path)
 
 
+@pytest.mark.parametrize('syntax', [*LOSSLESS[1:], *LOSSY], ids=lambda s: s.name)
+@pytest.mark.parametrize('junk', [bytes(7), b'\xff' * 3, b'\0\xd3\x0c\x99\xfa'])
+def test_what_stands_behind_the_end_of_a_frame_does_no_harm(tmp_path, syntax, junk):
+    path = recompressed(write_native(tmp_path / 'a.dcm', 12), syntax)
+    film = pydicom.dcmread(path)
+    frame = get_frame(film.PixelData, 0, number_of_frames=1)
+    film.PixelData = encapsulate([frame + junk])
+    film.save_as(tmp_path / 'b.dcm')
+    assert distance(path, tmp_path / 'b.dcm') == 0
+
+
+def test_frames_beyond_those_announced_are_no_part_of_the_film(tmp_path):
+    pixels = smooth(8)
+    data = encapsulate([jpeg_bytes(pixels), jpeg_bytes(255 - pixels)])
+    path = write_film(tmp_path / 'a.dcm', pixels, syntax=uid.JPEGBaseline8Bit)
+    other = write_film(tmp_path / 'b.dcm', pixels, syntax=uid.JPEGBaseline8Bit, PixelData=data)
+    assert distance(path, other) == 0
+
+
+def first_frame_of(path, **elements):
+    elements = {'NumberOfFrames': 3, **elements}
+    path = write_film(path, smooth(8), syntax=uid.JPEGBaseline8Bit, **elements)
+    return read_film(path, ReadOptions(first_frame=True)).pixels
+
+
+@pytest.mark.parametrize('has_table', [True, False])
+@pytest.mark.parametrize('fragments', [1, 4])
+def test_the_first_of_several_frames_is_found(tmp_path, has_table, fragments):
+    frames = [jpeg_bytes(smooth(8, seed=i)) for i in range(3)]
+    data = encapsulate(frames, fragments_per_frame=fragments, has_bot=has_table)
+    first = first_frame_of(tmp_path / 'a.dcm', PixelData=data)
+    np.testing.assert_array_equal(first, decode_grey_jpeg(frames[0], 72, 88))
+
+
+def test_an_extended_offset_table_tells_where_the_first_frame_is(tmp_path):
+    frames = [jpeg_bytes(smooth(8, seed=i)) for i in range(3)]
+    data, offsets, lengths = encapsulate_extended(frames)
+    # In the order of the last frame first, which only the table tells.
+    tables = {
+        'ExtendedOffsetTable': np.frombuffer(offsets, '<u8')[::-1].tobytes(),
+        'ExtendedOffsetTableLengths': np.frombuffer(lengths, '<u8')[::-1].tobytes(),
+    }
+    first = first_frame_of(tmp_path / 'a.dcm', PixelData=data, **tables)
+    np.testing.assert_array_equal(first, decode_grey_jpeg(frames[2], 72, 88))
+
+
+@pytest.mark.parametrize('syntax', LOSSLESS, ids=lambda s: s.name)
+def test_the_first_of_several_frames_in_every_codec(tmp_path, syntax):
+    frames = np.stack([smooth(12), smooth(12, seed=1)])
+    elements = {'BitsStored': 12, 'HighBit': 11}
+    path = write_film(tmp_path / 'a.dcm', frames, NumberOfFrames=2, Rows=72, Columns=88, **elements)
+    first = read_film(recompressed(path, syntax), ReadOptions(first_frame=True)).pixels
+    single = write_film(tmp_path / 'b.dcm', frames[0], **elements)
+    np.testing.assert_array_equal(first, read_film(single).pixels)
+
+
+def test_a_panic_of_the_rle_decoder_is_a_film_error(tmp_path):
+    path = recompressed(write_native(tmp_path / 'a.dcm', 12), uid.RLELossless)
+    film = pydicom.dcmread(path)
+    frame = bytearray(get_frame(film.PixelData, 0, number_of_frames=1))
+    # The first run of the first segment becomes one of 128 bytes, which is too many for the frame.
+    frame[64] = 0x81
+    film.PixelData = encapsulate([bytes(frame)])
+    film.save_as(path)
+    with pytest.raises(FilmError, match='PanicException') as caught:
+        read_film(path)
+    assert caught.value.code == 'broken_pixels'
+
+
+def test_fault_07_samples_are_counted_before_decoding(tmp_path):
+    path = recompressed(write_native(tmp_path / 'a.dcm', 12), uid.JPEG2000)
+    content = path.read_bytes()
+    # Of the SIZ segment, whose components may be 16384.
+    position = content.index(b'\xff\x4f\xff\x51') + 4 + 36
+    path.write_bytes(content[:position] + b'\x40\x00' + content[position + 2 :])
+    with pytest.raises(FilmError, match='16384 samples of 12 bits'):
+        read_film(path)
+
+
 def test_codestreams_tell_their_size(tmp_path):
     assert read_codestream(jpeg_bytes(smooth(8))).whole
     with pytest.raises(ValueError, match='begins with'):
         read_codestream(b'GIF89a' + bytes(20))
     for end in (2, 10, 60):
-        with pytest.raises(ValueError, match='without a frame header'):
+        with pytest.raises(ValueError, match='without a frame header and a scan'):
             read_codestream(jpeg_bytes(smooth(8))[:end])
-    stream = read_codestream(jpeg_bytes(smooth(8)) + b'\xff')
-    assert (stream.height, stream.width, stream.bits, stream.whole) == (72, 88, 8, True)
+    expected = Codestream(height=72, width=88, samples=1, bits=8, whole=True)
+    assert read_codestream(jpeg_bytes(smooth(8)) + b'\xff') == expected
     assert not read_codestream(jpeg_bytes(smooth(8))[:-2]).whole
+    # A marker out of place, over which GDCM ends the process.
+    data = jpeg_bytes(smooth(8))
+    last_table = data.rindex(b'\xff\xc4')
+    with pytest.raises(ValueError, match=f'no marker at byte {last_table}'):
+        read_codestream(data[:last_table] + b'\xd7' + data[last_table + 1 :])
 
 
 @pytest.mark.parametrize('shape', [(256, 256), (200, 256), (256, 72), (250, 256)])

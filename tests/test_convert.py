@@ -1,6 +1,5 @@
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -18,35 +17,12 @@ from data_prep.conversion import convert
 from data_prep.options import Options
 from data_prep.verify import verify_conversion
 from pneumo_jax.data.dicom import read_film, standard_picture
-from pneumo_jax.data.example import decode_example
-from pneumo_jax.data.shards import SPLITS, ShardedRecords, load_manifest
+from pneumo_jax.data.shards import SPLITS, load_manifest
 from pneumo_jax.errors import InputError
+from tests.conversions import file_hashes, make_options, read_records, read_report
 from tests.film_files import LABEL_HEADER, write_download, write_film, write_rows
 
 ROOT = pathlib.Path(__file__).parent.parent
-
-
-def make_options(tmp_path, download, **changes):
-    """Options of a quick conversion to ``tmp_path/out``."""
-    defaults = {'output_dir': str(tmp_path / 'out'), 'image_size': 16, 'num_workers': 1}
-    return Options(**(download | defaults | changes))
-
-
-def read_records(folder):
-    return {
-        split: [decode_example(data) for data in ShardedRecords(folder, split)] for split in SPLITS
-    }
-
-
-def file_hashes(folder):
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in pathlib.Path(folder).iterdir()
-    }
-
-
-def read_report(tmp_path):
-    return json.loads((tmp_path / 'out' / 'report.json').read_text())
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -7,15 +8,16 @@ from sklearn import metrics as sk
 
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.evaluate import results
-from pneumo_jax.scoring import FilmScore, Thresholds
+from pneumo_jax.scoring import FilmScore, Thresholds, choose_thresholds, validation_figures
 from tests.conftest import run_command
 
 BOX = np.array([[100, 100, 200, 300]], np.float32)
 NO_BOX = np.zeros((0, 4), np.float32)
 
 
-def film(label, prob, *, boxes=NO_BOX, scores=(), view='AP', person='p'):
-    area = float(label) * 20
+def film(label, prob, *, boxes=NO_BOX, scores=(), view='AP', person='p', drawn=True):
+    """A scored film; ``drawn`` False for a collection in which nobody drew boxes."""
+    area = float(label and drawn) * 20
     return FilmScore(
         record={
             'patient_id': 'x',
@@ -24,12 +26,14 @@ def film(label, prob, *, boxes=NO_BOX, scores=(), view='AP', person='p'):
             'view_position': view,
             'label_domain': 'unknown',
         },
-        truth=BOX if label else NO_BOX,
+        truth=BOX if label and drawn else NO_BOX,
         prob=prob,
         boxes=boxes,
         box_scores=np.array(scores, np.float32),
         sums={
-            'loss': 1.0,
+            'loss': 1.0 + area,
+            'film_loss': 1.0,
+            'mask_loss': area,
             'mask_intersection': area,
             'mask_union': area,
             'mask_truth': area,
@@ -78,13 +82,64 @@ def test_fault_55_undefined_figures_are_null():
     json.dumps(content, allow_nan=False)
 
 
+LOCATION_FIGURES = [
+    ('boxes', 'challenge_map'),
+    ('boxes', 'mean_iou'),
+    ('mask', 'pixel_accuracy'),
+    ('mask', 'mean_iou'),
+    ('mask', 'dice'),
+    ('baselines', 'all_background_pixel_accuracy'),
+    ('baselines', 'no_box_challenge_map'),
+]
+
+
+def test_films_of_unknown_boxes_count_for_the_film_figures_alone():
+    known = [
+        film(1, 0.9, boxes=BOX, scores=[0.8]),
+        film(1, 0.6),
+        film(0, 0.7, boxes=BOX, scores=[0.6]),
+    ]
+    weak = [film(1, 0.2, boxes=BOX, scores=[0.7], drawn=False), film(1, 0.3, drawn=False)]
+    thresholds = Thresholds(film=0.5, box=0.5)
+    without, content = results(known, thresholds), results(known + weak, thresholds)
+    assert content['num_films'] == 5
+    assert content['num_films_with_known_boxes'] == without['num_films_with_known_boxes'] == 3
+    assert value(content, 'film', 'false_negatives') == 2
+    for group, name in LOCATION_FIGURES:
+        assert value(content, group, name) == value(without, group, name) is not None
+    # What is drawn needs no truth.
+    assert value(content, 'boxes', 'films_with_boxes') == 3 / 5
+
+    figures, expected = validation_figures(known + weak), validation_figures(known)
+    for name in ('loss', 'film_loss', 'mask_loss', 'challenge_map', 'mask_iou'):
+        assert figures[name] == pytest.approx(expected[name]), name
+    assert choose_thresholds(known + weak).box == choose_thresholds(known).box
+
+
+@pytest.mark.parametrize('negatives', [0, 2])
+def test_without_a_single_box_the_figures_of_boxes_are_null(negatives):
+    films = [film(1, 0.9, boxes=BOX, scores=[0.8], drawn=False), film(1, 0.8, drawn=False)]
+    films += [film(0, 0.3, boxes=BOX, scores=[0.4])] * negatives
+    content = results(films, Thresholds(film=0.5, box=0.0))
+    assert content['num_films_with_known_boxes'] == negatives
+    assert value(content, 'film', 'sensitivity') == 1
+    assert {value(content, *names) for names in LOCATION_FIGURES} == {None}
+    figures = validation_figures(films)
+    assert figures['loss'] == 1
+    assert math.isnan(figures['mask_loss']) == (negatives == 0)
+    assert math.isnan(figures['challenge_map'])
+    assert math.isnan(figures['mask_iou'])
+    thresholds = choose_thresholds(films)
+    assert (thresholds.box, thresholds.box_chosen) == (0, False)
+
+
 def test_command_writes_results_that_the_film_table_confirms(trained_workdir, phantom_shards):
     done = run_command('-m', 'pneumo_jax.evaluate', f'--workdir={trained_workdir}')
     assert done.returncode == 0, done.stderr
     content = json.loads((trained_workdir / 'results.json').read_text())
     split = FilmSplit(phantom_shards, 'test')
     assert content['split'] == 'test'
-    assert content['num_films'] == len(split)
+    assert content['num_films'] == content['num_films_with_known_boxes'] == len(split)
     assert 'person' in content['protocol']
     assert 'not a medical device' in done.stdout
     assert f'prevalence {content["prevalence"]:.1%}' in done.stdout

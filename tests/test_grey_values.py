@@ -2,11 +2,13 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import pixels as dicom_pixels
+from pydicom import uid
 from pydicom.sequence import Sequence
 
+from pneumo_jax.data import picture
 from pneumo_jax.data.dicom import FilmError, ReadOptions, read_film
 from tests.dcmtk import needs_dcmtk, render
-from tests.film_files import write_film
+from tests.film_files import refusal, write_film
 
 RNG = np.random.default_rng(0)
 PIXELS_8 = RNG.integers(0, 256, (40, 40), np.uint8)
@@ -60,7 +62,9 @@ def test_fault_16_without_window_the_full_stored_range_is_shown_and_recorded(tmp
     assert film.window == 'full range'
 
 
-@pytest.mark.parametrize(('width', 'function'), [(0, 'LINEAR'), (0, 'SIGMOID'), (5, 'CUBIC')])
+@pytest.mark.parametrize(
+    ('width', 'function'), [(0.5, 'LINEAR'), (-3, 'SIGMOID'), ('nan', 'LINEAR'), (5, 'CUBIC')]
+)
 def test_fault_16_windows_that_make_no_sense_are_refused(tmp_path, width, function):
     path = write_film(
         tmp_path / 'a.dcm', PIXELS_8, WindowCenter=1, WindowWidth=width, VOILUTFunction=function
@@ -68,6 +72,62 @@ def test_fault_16_windows_that_make_no_sense_are_refused(tmp_path, width, functi
     with pytest.raises(FilmError) as caught:
         read_film(path)
     assert caught.value.code == 'unsupported_pixels'
+
+
+@pytest.mark.parametrize(
+    ('centre', 'width', 'window'),
+    [
+        ('0', '0', 'full range'),
+        ('', '', 'full range'),
+        ('100', '', 'full range'),
+        ('', '80', 'full range'),
+        ('\\90', '\\80', 'LINEAR 80 at 90'),
+        ('0\\90', '0\\80', 'LINEAR 80 at 90'),
+        ('90 \\1', ' 80\\1', 'LINEAR 80 at 90'),
+    ],
+)
+def test_fault_16_the_first_window_that_is_filled_in_is_used(tmp_path, centre, width, window):
+    path = write_film(tmp_path / 'a.dcm', PIXELS_8, WindowCenter=centre, WindowWidth=width)
+    film = read_film(path)
+    assert film.window == window
+    assert ('window of width 0, passed over' in film.notes) == (width[:1] == '0')
+    if window == 'full range':
+        np.testing.assert_array_equal(film.pixels, PIXELS_8)
+    else:
+        path = write_film(path, PIXELS_8, WindowCenter=90, WindowWidth=80)
+        np.testing.assert_array_equal(film.pixels, read_film(path).pixels)
+
+
+@pytest.mark.parametrize('function', ['sigmoid', 'SIGMOID ', 'Sigmoid\0'])
+def test_names_of_windows_are_read_as_they_are_written(tmp_path, function):
+    window = {'WindowCenter': 100, 'WindowWidth': 50}
+    path = write_film(tmp_path / 'a.dcm', PIXELS_8, VOILUTFunction=function, **window)
+    assert read_film(path).window == 'SIGMOID 50 at 100'
+
+
+@pytest.mark.parametrize('photometric', ['MONOCHROME1', 'MONOCHROME2'])
+def test_8_bits_of_16_are_8_bits(tmp_path, photometric):
+    path = write_film(
+        tmp_path / 'a.dcm',
+        PIXELS_8.astype(np.uint16),
+        BitsStored=8,
+        HighBit=7,
+        PhotometricInterpretation=photometric,
+    )
+    pixels = read_film(path).pixels
+    assert pixels.dtype == np.uint8
+    expected = PIXELS_8 if photometric == 'MONOCHROME2' else 255 - PIXELS_8
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_inverse_presentation_inverts_no_second_time(tmp_path):
+    path = write_film(
+        tmp_path / 'a.dcm',
+        PIXELS_8,
+        PhotometricInterpretation='MONOCHROME1',
+        PresentationLUTShape='INVERSE',
+    )
+    np.testing.assert_array_equal(read_film(path).pixels, 255 - PIXELS_8)
 
 
 def test_a_window_of_width_one_is_a_threshold(tmp_path):
@@ -121,6 +181,51 @@ def test_fault_16_windows_agree_with_dcmtk(tmp_path, slope):
     )
     expected = render(path, tmp_path, '--use-window', '1').astype(int)
     assert np.abs(read_film(path).pixels - expected).max() <= 1
+
+
+@pytest.mark.parametrize('big_endian', [False, True])
+def test_entries_of_8_bit_may_be_packed(tmp_path, big_endian):
+    entries = np.arange(255, -1, -1, dtype=np.uint8)
+    table = lookup_table(entries, 0, 8)
+    words = entries.view('<u2')
+    table.LUTData = words.byteswap().tobytes() if big_endian else words.tobytes()
+    elements = {'VOILUTSequence': Sequence([table])}
+    syntax = uid.ExplicitVRLittleEndian
+    if big_endian:
+        syntax = uid.ExplicitVRBigEndian
+        elements['PixelData'] = PIXELS_8.view('<u2').byteswap().tobytes()
+    path = write_film(tmp_path / 'a.dcm', PIXELS_8, syntax=syntax, **elements)
+    np.testing.assert_array_equal(read_film(path).pixels, 255 - PIXELS_8)
+
+
+@pytest.mark.parametrize('syntax', [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+def test_a_first_value_below_0_may_be_written_unsigned(tmp_path, syntax):
+    table = lookup_table(np.arange(4096) * 16, 0, 16)
+    elements = {'RescaleSlope': 1, 'RescaleIntercept': -1024, **TWELVE}
+    signed = lookup_table(np.arange(4096) * 16, -1000, 16)
+    table.LUTDescriptor = [4096, 2**16 - 1000, 16]
+    table['LUTDescriptor'].VR = 'US'
+    films = [
+        read_film(
+            write_film(tmp_path / 'a.dcm', RAMP_12, VOILUTSequence=Sequence([item]), **elements)
+        )
+        for item in (signed, table)
+    ]
+    np.testing.assert_array_equal(films[0].pixels, films[1].pixels)
+    assert np.ptp(films[0].pixels) > 200
+
+
+def test_luts_of_65536_entries_and_the_first_of_several(tmp_path):
+    ramp = np.linspace(0, 65535, 1600).astype(np.uint16).reshape(40, 40)
+    tables = [lookup_table(np.arange(65535, -1, -1), 0, 16), lookup_table(np.zeros(9), 0, 16)]
+    path = write_film(tmp_path / 'a.dcm', ramp, VOILUTSequence=Sequence(tables))
+    assert np.abs(read_film(path).pixels - (65535 - ramp) / 257).max() <= 0.5
+
+
+def test_a_modality_lut_of_one_value_is_refused(tmp_path):
+    table = lookup_table(np.full(256, 7), 0, 8)
+    path = write_film(tmp_path / 'a.dcm', PIXELS_8, ModalityLUTSequence=Sequence([table]))
+    assert refusal(path) == 'unsupported_pixels'
 
 
 def test_modality_lut_is_applied_before_the_window(tmp_path):
@@ -184,6 +289,36 @@ def test_fault_14_colour_becomes_luminance(tmp_path):
     assert 'colour, luminance' in film.notes
 
 
+@pytest.mark.parametrize('planar', [0, 1, None])
+@pytest.mark.parametrize('bits', [8, 12, 16])
+def test_fault_14_colours_by_plane_and_of_many_bits(tmp_path, planar, bits):
+    dtype = np.uint8 if bits == 8 else np.uint16
+    colours = RNG.integers(0, 2**bits, (16, 24, 3), dtype)
+    stored = np.moveaxis(colours, 2, 0) if planar else colours
+    _, path = write_colours(
+        tmp_path / 'a.dcm',
+        Rows=16,
+        Columns=24,
+        BitsAllocated=8 * colours.itemsize,
+        BitsStored=bits,
+        HighBit=bits - 1,
+        PlanarConfiguration=planar,
+        PixelData=stored.tobytes(),
+    )
+    expected = colours @ np.array([0.299, 0.587, 0.114]) * (255 / (2**bits - 1))
+    assert np.abs(read_film(path).pixels - expected).max() <= 0.51
+
+
+def test_large_films_are_computed_in_bands(tmp_path, monkeypatch):
+    _, path = write_colours(tmp_path / 'a.dcm')
+    wide = write_film(tmp_path / 'b.dcm', RAMP_12, WindowCenter=900, WindowWidth=600, **TWELVE)
+    whole = read_film(path).pixels, read_film(wide).pixels
+    # Three rows at a time, and one left.
+    monkeypatch.setattr(picture, '_BAND_PIXELS', 3 * 16)
+    np.testing.assert_array_equal(read_film(path).pixels, whole[0])
+    np.testing.assert_array_equal(read_film(wide).pixels, whole[1])
+
+
 def test_fault_14_luminance_of_ybr_is_its_first_component(tmp_path):
     colours, path = write_colours(tmp_path / 'a.dcm', PhotometricInterpretation='YBR_FULL')
     # Where no component of RGB is clipped.
@@ -203,6 +338,8 @@ def test_fault_14_colour_is_refused_by_flag(tmp_path):
     with pytest.raises(FilmError) as caught:
         read_film(path, ReadOptions(reject_colour=True))
     assert caught.value.code == 'colour'
+    palette = write_film(path, PIXELS_8, PhotometricInterpretation='PALETTE COLOR')
+    assert refusal(palette, ReadOptions(reject_colour=True)) == 'colour'
     grey = write_film(tmp_path / 'b.dcm', PIXELS_8)
     assert read_film(grey, ReadOptions(reject_colour=True)).notes == read_film(grey).notes
 

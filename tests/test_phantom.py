@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from data_prep import make_demo, phantom
+from data_prep import demo_download, phantom
 from pneumo_jax.errors import InputError
 
 NUM_FILMS = 14
@@ -23,7 +23,7 @@ NUM_FILMS = 14
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp('demo') / 'download'
-    return make_demo.make_demo(folder, num_films=NUM_FILMS, seed=0, num_workers=1)
+    return demo_download.make_demo(folder, num_films=NUM_FILMS, seed=0, num_workers=1)
 
 
 def rows(folder, name):
@@ -66,25 +66,25 @@ def in_boxes(boxes):
 
 
 def test_workers_do_not_change_a_byte(demo, tmp_path):
-    again = make_demo.make_demo(tmp_path / 'again', num_films=NUM_FILMS, seed=0, num_workers=2)
+    again = demo_download.make_demo(tmp_path / 'again', num_films=NUM_FILMS, seed=0, num_workers=2)
     assert content(again) == content(demo)
 
 
 def test_another_seed_gives_other_films(demo, tmp_path):
-    other = make_demo.make_demo(
+    other = demo_download.make_demo(
         tmp_path / 'other', num_films=3, seed=1, num_workers=1, with_contact_sheet=False
     )
-    images = content(other / make_demo.IMAGES)
+    images = content(other / demo_download.IMAGES)
     assert len(images) == 3
-    assert not set(images) & set(content(demo / make_demo.IMAGES))
-    assert not set(images.values()) & set(content(demo / make_demo.IMAGES).values())
-    assert not (other / make_demo.CONTACT_SHEET).exists()
+    assert not set(images) & set(content(demo / demo_download.IMAGES))
+    assert not set(images.values()) & set(content(demo / demo_download.IMAGES).values())
+    assert not (other / demo_download.CONTACT_SHEET).exists()
 
 
 def test_tables_agree_with_each_other_and_with_the_films(demo):
-    labels, classes = rows(demo, make_demo.LABELS), rows(demo, make_demo.CLASSES)
-    persons = {row['patientId']: row for row in rows(demo, make_demo.PERSONS)}
-    files = {path.stem: path for path in (demo / make_demo.IMAGES).iterdir()}
+    labels, classes = rows(demo, demo_download.LABELS), rows(demo, demo_download.CLASSES)
+    persons = {row['patientId']: row for row in rows(demo, demo_download.PERSONS)}
+    files = {path.stem: path for path in (demo / demo_download.IMAGES).iterdir()}
     assert set(persons) == set(files) and len(files) == NUM_FILMS
     assert list(persons) == sorted(persons)
     assert [row['patientId'] for row in labels] == [row['patientId'] for row in classes]
@@ -102,16 +102,16 @@ def test_tables_agree_with_each_other_and_with_the_films(demo):
 
 def test_persons_have_several_films_and_keep_their_sex_and_age(demo):
     persons = {}
-    for row in rows(demo, make_demo.PERSONS):
+    for row in rows(demo, demo_download.PERSONS):
         persons.setdefault(row['person_id'], []).append((row['sex'], row['age']))
     assert all(len(set(facts)) == 1 for facts in persons.values())
-    films = Counter(film.person for film in make_demo.plan_demo(600, 0)).values()
+    films = Counter(film.person for film in demo_download.plan_demo(600, 0)).values()
     assert set(films) == set(range(1, 7))
 
 
 def test_films_have_the_tags_of_rsna(demo, shared_data):
     real = read(next(iter(sorted((shared_data / 'rsna/stage_2_train_images').glob('*.dcm')))))
-    for path in (demo / make_demo.IMAGES).iterdir():
+    for path in (demo / demo_download.IMAGES).iterdir():
         dataset = read(path)
         assert [(e.tag, e.VR) for e in dataset] == [(e.tag, e.VR) for e in real]
         for tag in (
@@ -218,7 +218,7 @@ def test_a_person_keeps_her_anatomy():
 
 
 def test_contact_sheet_shows_films(demo):
-    with Image.open(demo / make_demo.CONTACT_SHEET) as sheet:
+    with Image.open(demo / demo_download.CONTACT_SHEET) as sheet:
         assert sheet.size[0] == 8 * 256
         assert np.asarray(sheet).std() > 20
 
@@ -226,19 +226,19 @@ def test_contact_sheet_shows_films(demo):
 def test_existing_folders_are_safe(demo, tmp_path):
     before = content(demo)
     with pytest.raises(InputError, match='--overwrite'):
-        make_demo.make_demo(demo, num_films=1, seed=0)
+        demo_download.make_demo(demo, num_films=1, seed=0)
     assert content(demo) == before
     (tmp_path / 'letter.txt').write_text('dear all')
     with pytest.raises(InputError, match='not written by this command'):
-        make_demo.make_demo(tmp_path, num_films=1, seed=0, overwrite=True)
+        demo_download.make_demo(tmp_path, num_films=1, seed=0, overwrite=True)
     assert (tmp_path / 'letter.txt').exists()
 
 
 def test_overwrite_replaces_the_whole_folder(tmp_path):
     folder = tmp_path / 'download'
     for seed in (0, 1):
-        make_demo.make_demo(folder, num_films=1, seed=seed, num_workers=1, overwrite=True)
-    assert len(list((folder / make_demo.IMAGES).iterdir())) == 1
+        demo_download.make_demo(folder, num_films=1, seed=seed, num_workers=1, overwrite=True)
+    assert len(list((folder / demo_download.IMAGES).iterdir())) == 1
     assert [path.name for path in tmp_path.iterdir()] == ['download']
 
 
@@ -246,9 +246,9 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError('disk full')
 
-    monkeypatch.setattr(make_demo, '_write_tables', fail)
+    monkeypatch.setattr(demo_download, '_write_tables', fail)
     with pytest.raises(OSError, match='disk full'):
-        make_demo.make_demo(tmp_path / 'download', num_films=1, seed=0, num_workers=1)
+        demo_download.make_demo(tmp_path / 'download', num_films=1, seed=0, num_workers=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -256,9 +256,9 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
 def test_numbers_out_of_range_are_refused(tmp_path, bad):
     arguments = {'num_films': 1, 'seed': 0} | bad
     with pytest.raises(InputError, match=next(iter(bad))):
-        make_demo.make_demo(tmp_path / 'download', **arguments)
+        demo_download.make_demo(tmp_path / 'download', **arguments)
 
 
 def test_import_leaves_jax_alone():
-    code = 'import sys, data_prep.make_demo; sys.exit("jax" in sys.modules)'
+    code = 'import sys, data_prep.demo_download; sys.exit("jax" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

@@ -1,5 +1,6 @@
-"""The README's commands, run in order as a reader types them, on a small download."""
+"""The commands of the README and of docs/, run in order as a reader types them."""
 
+import json
 import os
 import re
 import shlex
@@ -25,8 +26,8 @@ QUICK_MODELS = {
 }
 
 
-def readme_commands():
-    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+def commands_of(page):
+    text = (ROOT / page).read_text(encoding='utf-8')
     blocks = re.findall(r'```bash\n(.*?)```', text, flags=re.DOTALL)
     lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
     return [shlex.split(line) for line in lines if line.strip()]
@@ -42,26 +43,55 @@ def quickened(command):
 def test_commands_work_in_the_order_they_are_read(tmp_path):
     for name in ('configs', 'data_prep', 'pneumo_jax'):
         (tmp_path / name).symlink_to(ROOT / name)
-    commands = [c for c in readme_commands() if not ' '.join(c).startswith(NOT_HERE)]
+    commands = [c for c in commands_of('README.md') if not ' '.join(c).startswith(NOT_HERE)]
     assert len(commands) >= 7
     for command in commands:
         assert command[0] == 'python', f'no test runs {command}'
-        done = subprocess.run(
-            quickened(command),
-            cwd=tmp_path,
-            env=os.environ | {'PYTHONPATH': str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f'{command}\n{done.stderr}'
+        run_in(tmp_path, quickened(command))
     assert (tmp_path / 'runs' / 'resnet' / 'results.json').exists()
     assert (tmp_path / 'predictions' / 'contact_sheet.png').exists()
 
 
+def test_commands_of_the_converter_s_page_work_on_real_films(shared_data, tmp_path):
+    (tmp_path / 'data_prep').symlink_to(ROOT / 'data_prep')
+    for name in ('nih_weak', 'kermany224', 'rsna_full_csv'):
+        (tmp_path / name).symlink_to(shared_data / name)
+    commands = commands_of('docs/convert.md')
+    said = [run_in(tmp_path, [sys.executable, *command[1:]]) for command in commands]
+    for expected, found in zip(
+        (
+            '600 films accepted, 0 rejected',
+            '2703 films accepted, 0 rejected',
+            '25928 films accepted, 0 rejected',
+            '600 records of shards_nih are whole',
+        ),
+        said,
+        strict=True,
+    ):
+        assert expected in found
+    # The person is in a child's file name; persons are kept apart in all of them.
+    report = json.loads((tmp_path / 'shards_children' / 'report.json').read_text())
+    assert report['audit']['persons']['persons'] == 1407
+    for found in said[:3]:
+        assert 'no person has films in two splits' in found
+
+
+def run_in(folder, command):
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f'{command}\n{done.stderr}'
+    return done.stdout
+
+
 def test_run_sh_knows_what_the_readme_says():
     script = (ROOT / 'run.sh').read_text(encoding='utf-8')
-    for command in readme_commands():
+    for command in commands_of('README.md'):
         if command[0] == './run.sh':
             assert all(word in script for word in command[1:] if word.startswith('-')), command
     usage = subprocess.run(
@@ -89,7 +119,7 @@ def test_help_names_every_flag_that_the_readme_uses(command):
         text=True,
         check=False,
     )
-    for used in readme_commands():
+    for used in commands_of('README.md'):
         if command[-1] in used:
             for flag in used:
                 name = flag.removeprefix('--').split('=')[0]

@@ -63,6 +63,38 @@ def test_overfits_16_films_with_their_boxes():
         assert np.all(np.diag(iou_matrix(truth, boxes)) > 0.5)
 
 
+def test_a_film_of_unknown_boxes_trains_the_mask_as_if_it_were_absent():
+    fields = {f'augment.{name}': 0.0 for name in ('scale', 'shift', 'brightness', 'contrast')}
+    _, _, step, state = make_run(
+        **fields | {'augment.flip': False, 'model.dropout': 0.0, 'optimizer.name': 'sgd'}
+    )
+    positives = {name: rows[1::2] for name, rows in make_batch(8).items()}
+    # Every film twice: the normalisation over the batch sees the same with and without the copies'
+    # boxes, and a mean over films is the same with and without the copies.
+    twice = {name: np.concatenate([rows, rows]) for name, rows in positives.items()}
+    unknown = twice | {'num_boxes': np.repeat([1, 0], 4).astype(np.int32)}
+    expected, expected_metrics = step(jax.tree.map(jnp.copy, state), twice)
+    got, metrics = step(state, unknown)
+    for name, value in expected_metrics.items():
+        assert float(metrics[name]) == pytest.approx(float(value), rel=1e-4), name
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        got.params,
+        expected.params,
+    )
+
+
+def test_evaluation_gives_a_film_of_unknown_boxes_no_mask_loss():
+    config, graphs, _, state = make_run()
+    step = make_eval_step(graphs=graphs, config=config)
+    batch = make_batch(4)
+    weak = batch | {'num_boxes': np.array([0, 0, 0, 1], np.int32)}
+    scores = step(state.params, state.batch_stats, weak)
+    assert (np.asarray(scores['mask_loss']) > 0).tolist() == [True, False, True, True]
+    expected = step(state.params, state.batch_stats, batch)
+    np.testing.assert_array_equal(scores['film_loss'], expected['film_loss'])
+
+
 def test_padded_rows_change_nothing():
     config, graphs, _, state = make_run()
     step = make_eval_step(graphs=graphs, config=config)

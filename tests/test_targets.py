@@ -1,11 +1,11 @@
-"""The mask target against rasterised boxes."""
+"""The mask target against rasterised boxes, and whose boxes are known."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pneumo_jax.boxes.targets import box_mask
+from pneumo_jax.boxes.targets import box_mask, boxes_known
 from pneumo_jax.data.geometry import film_to_image
 
 
@@ -88,3 +88,13 @@ def test_the_covered_area_is_that_of_the_film_box(film_size):
     picture = film_to_image(box, size, 256).astype(np.float32)
     share = _target(picture, image_size=256, mask_size=32).mean()
     assert share == pytest.approx(box[0, 0, 2:].prod() / max(film_size) ** 2, rel=1e-4)
+
+
+def test_boxes_are_unknown_of_a_film_with_an_opacity_and_no_box():
+    labels, num_boxes = np.array([0, 1, 1, 1], np.int32), np.array([0, 0, 1, 8], np.int32)
+    expected = [True, False, True, True]
+    known = boxes_known(labels, num_boxes)
+    assert isinstance(known, np.ndarray)
+    assert known.tolist() == expected
+    assert jax.jit(boxes_known)(labels, num_boxes).tolist() == expected
+    assert [boxes_known(*film) for film in zip([0, 1, 1, 1], [0, 0, 1, 8], strict=True)] == expected

@@ -1,3 +1,4 @@
+import csv
 import importlib
 import json
 import random
@@ -10,6 +11,7 @@ import pytest
 
 from pneumo_jax.checkpoint import Checkpoints
 from pneumo_jax.errors import InputError
+from pneumo_jax.evaluate import evaluate
 from pneumo_jax.run_config import load_run
 from pneumo_jax.train import train
 from tests.conftest import ROOT, run_command, train_command
@@ -64,6 +66,54 @@ def test_early_stopping_ends_the_run_and_keeps_the_best(tiny_config, tmp_path):
     assert set(meta['thresholds']) == {'film', 'box', 'film_chosen', 'box_chosen'}
     # A finished run is not trained further.
     assert int(train(tiny_config, tmp_path).step) == int(last.step)
+
+
+@pytest.fixture(scope='module')
+def weak_shards(phantom_download, tmp_path_factory):
+    """Shards of the phantom films from a table that has labels and no boxes."""
+    folder = tmp_path_factory.mktemp('weak')
+    with (phantom_download / 'stage_2_train_labels.csv').open() as file:
+        labels = {row['patientId']: row['Target'] for row in csv.DictReader(file)}
+    rows = [f'{film}.dcm,{label}' for film, label in labels.items()]
+    (folder / 'labels.csv').write_text('\n'.join(['path,label', *rows]) + '\n')
+    converted = run_command(
+        'data_prep/convert.py',
+        '--source=csv',
+        f'--labels_csv={folder}/labels.csv',
+        f'--images_dir={phantom_download}/stage_2_train_images',
+        f'--output_dir={folder}/shards',
+        '--image_size=64',
+        '--num_shards=2',
+    )
+    assert converted.returncode == 0, converted.stderr
+    return folder / 'shards'
+
+
+def test_films_without_boxes_train_and_evaluate_with_nulls(
+    tiny_config, weak_shards, tmp_path, caplog
+):
+    tiny_config.data.dir = str(weak_shards)
+    tiny_config.num_epochs = 1
+    train(tiny_config, tmp_path)
+    assert 'no training film has a box' in caplog.text
+    (line,) = figures(tmp_path)
+    assert line['validation/challenge_map'] is line['validation/mask_iou'] is None
+    assert all(value is not None for name, value in line.items() if name.endswith('loss'))
+    content = evaluate(tmp_path)
+    negatives = round((1 - content['prevalence']) * content['num_films'])
+    assert content['num_films_with_known_boxes'] == negatives < content['num_films']
+    assert content['boxes']['challenge_map'] == content['mask']['dice'] == {'value': None}
+    assert content['film']['accuracy']['value'] is not None
+
+
+@pytest.mark.parametrize('metric', ['challenge_map', 'mask_iou'])
+def test_early_stopping_cannot_watch_boxes_that_are_not_there(
+    tiny_config, weak_shards, tmp_path, metric
+):
+    tiny_config.data.dir = str(weak_shards)
+    tiny_config.early_stopping.update({'metric': metric, 'mode': 'max'})
+    with pytest.raises(InputError, match=f"metric='{metric}' is undefined.* has no box: choose"):
+        train(tiny_config, tmp_path)
 
 
 def test_fault_48_another_config_in_the_same_workdir_is_refused(tiny_config, tmp_path):

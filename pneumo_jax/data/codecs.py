@@ -64,13 +64,13 @@ def decode_frame(path, header: Header, *, reduce_to: int = 0) -> np.ndarray:
                 # Pillow reads JPEG Extended of 8 bit only.
                 _plugin(path, syntax, ('gdcm',))
                 return _significant_bits(_decode_extended_jpeg(frame, header), header)
-        values = dicom_pixels.pixel_array(
-            header.dataset, index=0 if header.frames > 1 else None, decoding_plugin=plugin
-        )
-    except FilmError:
+        # By its index, or what stands behind the pixels would be taken for further frames.
+        values = dicom_pixels.pixel_array(header.dataset, index=0, decoding_plugin=plugin)
+    except (FilmError, KeyboardInterrupt, SystemExit):
         raise
-    # Decoders raise whatever they like, a bare StopIteration where a frame is missing.
-    except Exception as error:
+    # Decoders raise whatever they like: a bare StopIteration where a frame is missing, and in Rust
+    # (pylibjpeg-rle) they panic, which is no Exception.
+    except BaseException as error:
         raise FilmError(
             'broken_pixels',
             f'{path}: its pixels cannot be decoded ({error!r}): copy or export it anew',
@@ -112,11 +112,12 @@ def _checked_frame(path, header):
             f'{path}: the compressed picture is {stream.width} x {stream.height} pixels, the '
             f'header says {expected[1]} x {expected[0]}: export it anew',
         )
-    if stream.bits > header.bits_allocated:
+    if stream.bits > header.bits_allocated or stream.samples != header.samples:
         raise FilmError(
             'broken_pixels',
-            f'{path}: the compressed picture has {stream.bits} bits, the header allocates '
-            f'{header.bits_allocated}: export it anew',
+            f'{path}: the compressed picture has {stream.samples} samples of {stream.bits} bits a '
+            f'pixel, the header says {header.samples} and allocates {header.bits_allocated}: '
+            'export it anew',
         )
     if not stream.whole:
         raise FilmError(

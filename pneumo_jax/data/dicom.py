@@ -21,6 +21,8 @@ from pneumo_jax.data.film import (
     Film,
     FilmError,
     ReadOptions,
+    check_colour,
+    check_frames,
     check_size,
 )
 from pneumo_jax.data.grey_values import grey_values
@@ -31,6 +33,12 @@ __all__ = ['Film', 'FilmError', 'ReadOptions', 'read_film', 'standard_picture']
 _MODALITIES = ('CR', 'DX')
 _FRONTAL = ('AP', 'PA')
 _LATERAL = ('LATERAL', 'LAT', 'LL', 'RL', 'LLD', 'RLD', 'LLO', 'RLO')
+_GREY = ('MONOCHROME1', 'MONOCHROME2')
+# The photometric interpretations that are read, by samples per pixel.
+_COLOURS = {
+    1: (*_GREY, 'PALETTE COLOR'),
+    3: ('RGB', 'YBR_FULL', 'YBR_FULL_422', 'YBR_ICT', 'YBR_RCT'),
+}
 _PICTURE_FORMATS = {b'\x89PNG\r\n\x1a\n': 'PNG', b'\xff\xd8\xff': 'JPEG'}
 _MAX_MANUFACTURER = 64
 
@@ -84,9 +92,11 @@ def _read_dicom(path, file, options):
         if not options.any_modality:
             _check_kind(path, header)
         if 'PixelData' not in header:
-            raise FilmError('no_pixel_data', f'{path} holds no pixels (no PixelData element)')
-        _check_frame(path, header, options)
-        notes: list[str] = []
+            raise FilmError(
+                'no_pixel_data',
+                f'{path} holds no pixels (no PixelData element): it is no picture, or it is cut',
+            )
+        notes = _check_frame(path, header, options)
         stored = decode_frame(path, header, reduce_to=options.reduce_to)
         try:
             pixels, window = grey_values(stored, header, notes)
@@ -96,13 +106,11 @@ def _read_dicom(path, file, options):
                 f'{path}: its grey values cannot be computed ({error!r}); its lookup table or '
                 'window is not valid DICOM',
             ) from error
-    view = header.text('ViewPosition').upper()
+    view = header.view
     if view and view not in _FRONTAL:
         notes.append('view position neither AP nor PA')
     if header.text('PatientID') not in ('', path.stem):
         notes.append(ID_MISMATCH)
-    if header.frames > 1:
-        notes.append('first of several frames')
     sex = header.text('PatientSex').upper()
     return Film(
         pixels=pixels,
@@ -128,39 +136,33 @@ def _check_kind(path, header):
             f'{path} has modality {modality!r}, no chest radiograph ({" or ".join(_MODALITIES)}); '
             'take it all the same with --any_modality',
         )
-    view = header.text('ViewPosition').upper()
-    if view in _LATERAL:
+    if header.view in _LATERAL:
         raise FilmError(
             'lateral_view',
-            f'{path} is a lateral film ({view}), models are for frontal ones; take it all the '
-            'same with --any_modality',
+            f'{path} is a lateral film ({header.view}), models are for frontal ones; take it all '
+            'the same with --any_modality',
         )
 
 
 def _check_frame(path, header, options):
-    """What the header promises, before anything is decoded."""
-    frames = 1 if options.first_frame else max(header.frames, 1)
-    check_size(path, header.rows, header.columns * frames)
-    if header.frames != 1 and not options.first_frame:
-        raise FilmError(
-            'multi_frame',
-            f'{path} has {header.frames} frames, a film has one; take the first with --first_frame',
-        )
-    if header.samples > 1 and options.reject_colour:
-        raise FilmError(
-            'colour', f'{path} is a colour film ({header.photometric}), refused by --reject_colour'
-        )
+    """Refuses what the header promises, before anything is decoded; notes of what it is."""
+    frames = 1 if options.first_frame else header.frames
+    check_size(path, header.rows, header.columns, frames * header.samples)
+    notes = check_frames(path, header.frames, options)
+    if header.photometric not in _GREY:
+        check_colour(path, header.photometric, options)
     if (
-        header.samples not in (1, 3)
+        header.photometric not in _COLOURS.get(header.samples, ())
         or header.bits_allocated not in (8, 16)
         or not 1 <= header.bits_stored <= header.high_bit + 1 <= header.bits_allocated
-        or not header.photometric
     ):
         raise FilmError(
             'unsupported_pixels',
             f'{path} has {header.samples} samples of {header.bits_stored} bits (allocated '
-            f'{header.bits_allocated}) a pixel; 1 or 3 of up to 16 are read',
+            f'{header.bits_allocated}) a pixel, {header.photometric!r}; 1 or 3 of up to 16 bits '
+            'are read, grey, palette, RGB or YBR: export it so',
         )
+    return list(notes)
 
 
 def _years(age):

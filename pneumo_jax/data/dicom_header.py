@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-import struct
+import math
 import zlib
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import data_element_generator, read_dataset
 from pydicom.tag import Tag
 
+from pneumo_jax.data.dicom_scan import scan_elements
 from pneumo_jax.data.film import FilmError, ReadOptions
 
 __all__ = ['Header', 'read_header']
@@ -28,6 +29,7 @@ _TAGS = {
         'PatientSex',
         'PatientAge',
         'ViewPosition',
+        'ViewCodeSequence',
         'SamplesPerPixel',
         'PhotometricInterpretation',
         'PlanarConfiguration',
@@ -64,14 +66,31 @@ _TAGS = {
 _KNOWN = frozenset(_TAGS.values())
 _META_LENGTH = Tag('FileMetaInformationGroupLength')
 _TRANSFER_SYNTAX = Tag('TransferSyntaxUID')
+_META = (_META_LENGTH, _TRANSFER_SYNTAX)
+_WANTED = frozenset((*_KNOWN, *_META))
+# Behind the preamble and DICM.
+_START = 132
+# A plain file is read as a whole; one that is larger has many frames.
+_MAX_PLAIN_BYTES = 64 * 2**20
 # The grey values of a frame, where they are not those of the file: PS3.3 C.7.6.16.2.9 and .10.
 _FRAME_GROUPS = ('PixelValueTransformationSequence', 'FrameVOILUTSequence')
+# Where a view has no name, PS3.16 CID 4010: SNOMED CT's codes and those used before.
+_VIEWS = {
+    **dict.fromkeys(('399348003', 'R-10206'), 'AP'),
+    **dict.fromkeys(('272479007', 'R-40888', 'R-10214'), 'PA'),
+    **dict.fromkeys(('399067008', 'R-102CD'), 'LATERAL'),
+    **dict.fromkeys(('399173006', 'R-10236'), 'LL'),
+    **dict.fromkeys(('399198007', 'R-10232'), 'RL'),
+}
 # Of the largest film at 16 bit, with room for its header.
 _MAX_INFLATED_BYTES = 160 * 2**20
+# A thousand times those of a film; each takes pydicom a hundred times its own bytes.
+_MAX_INFLATED_ITEMS = 100_000
+_ITEM = b'\xfe\xff\x00\xe0'
 
 
 class Header:
-    """The elements by which a film is read.
+    """The elements by which a film is read; one that is missing counts as 0 or empty.
 
     They are kept as their bytes, and those that every film needs are read from these: pydicom's
     own conversion of a dozen values takes a sixth of the time of decoding a film.
@@ -81,22 +100,24 @@ class Header:
         meta: the file meta information.
 
     Raises:
-        ValueError: if an element that describes the pixels is missing or no number.
+        ValueError and the like: if NumberOfFrames is no number, or the view's code no sequence.
     """
 
     def __init__(self, elements: dict, meta: dict, syntax: uid.UID):
         self._elements = elements
         self._meta = meta
         self.syntax = syntax
-        self.rows = self._integer('Rows', 0)
-        self.columns = self._integer('Columns', 0)
-        self.frames = int(self.text('NumberOfFrames') or 1)
+        self.rows = self._integer('Rows')
+        self.columns = self._integer('Columns')
+        # Some writers give 0 where there is one.
+        self.frames = int(self.text('NumberOfFrames') or 1) or 1
         self.samples = self._integer('SamplesPerPixel')
         self.bits_allocated = self._integer('BitsAllocated')
         self.bits_stored = self._integer('BitsStored')
         self.high_bit = self._integer('HighBit', self.bits_stored - 1)
-        self.signed = bool(self._integer('PixelRepresentation', 0))
+        self.signed = bool(self._integer('PixelRepresentation'))
         self.photometric = self.text('PhotometricInterpretation')
+        self.view = self.text('ViewPosition').upper() or self._coded_view()
 
     def __contains__(self, keyword: str) -> bool:
         return _TAGS[keyword] in self._elements
@@ -109,10 +130,20 @@ class Header:
         """An element's first value as a number, None where it is absent or empty.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if it is none, or not finite.
         """
-        text = self.text(keyword)
-        return float(text) if text else None
+        return (self.numbers(keyword) or (None,))[0]
+
+    def numbers(self, keyword: str) -> list[float | None]:
+        """An element's values as numbers, None where one is empty.
+
+        Raises:
+            ValueError: if one is none, or not finite.
+        """
+        numbers = [float(text) if text else None for text in self._texts(keyword)]
+        if not all(number is None or math.isfinite(number) for number in numbers):
+            raise ValueError(f'{keyword} {numbers}')
+        return numbers
 
     def bytes_of(self, keyword: str) -> bytes:
         """An element's value as it stands in the file."""
@@ -131,7 +162,14 @@ class Header:
         if self.high_bit != self.bits_stored - 1:
             # pydicom keeps the lowest bits, whichever are stored: let it keep all.
             dataset.BitsStored = self.bits_allocated
+        if 'PlanarConfiguration' not in self:
+            # Some writers of colours leave it out; pydicom then refuses them.
+            dataset.PlanarConfiguration = 0
         return dataset
+
+    def _coded_view(self):
+        items = self.dataset.ViewCodeSequence if 'ViewCodeSequence' in self else None
+        return _VIEWS.get(str(items[0].get('CodeValue')), '') if items else ''
 
     def _texts(self, keyword) -> Sequence[str]:
         element = self._elements.get(_TAGS[keyword])
@@ -146,16 +184,14 @@ class Header:
             value = [value]
         return [str(part).strip(' \0') for part in value]
 
-    def _integer(self, keyword, default=None):
+    def _integer(self, keyword, default=0):
         """An element of VR US."""
         element = self._elements.get(_TAGS[keyword])
         if element is None or not element.value:
-            if default is None:
-                raise ValueError(f'no {keyword}')
             return default
         if isinstance(element.value, bytes):
-            (number,) = struct.unpack('<H' if self.syntax.is_little_endian else '>H', element.value)
-            return number
+            order = 'little' if self.syntax.is_little_endian else 'big'
+            return int.from_bytes(element.value, order)
         return int(element.value)
 
 
@@ -164,27 +200,14 @@ def read_header(path, file: BinaryIO, options: ReadOptions) -> Header:
 
     Args:
         path: for error messages.
-        file: at its start.
+        file: the open file.
         options: whether a deflated file is taken.
 
     Raises:
         FilmError: damaged, deflated, too_large or unknown_codec.
     """
     try:
-        file.seek(132)
-        meta = {
-            element.tag: element
-            for element in data_element_generator(
-                file, False, True, stop_when=lambda tag, vr, length: tag.group != 2
-            )
-        }
-        syntax = _transfer_syntax(path, meta)
-        source = file
-        if syntax == uid.DeflatedExplicitVRLittleEndian:
-            source = io.BytesIO(_inflate(path, file.read(), options))
-        elements = _read_elements(source, syntax)
-        _take_frame_groups(elements)
-        return Header(elements, meta, syntax)
+        return _read_plain(path, file) or _parse(path, file, options)
     except FilmError:
         raise
     # The parser raises whatever it likes on damaged bytes.
@@ -192,6 +215,40 @@ def read_header(path, file: BinaryIO, options: ReadOptions) -> Header:
         raise FilmError(
             'damaged', f'{path} is damaged DICOM ({error!r}): copy or export it anew'
         ) from error
+
+
+def _read_plain(path, file) -> Header | None:
+    """The header of a plain file, such as RSNA's; None where pydicom has to look."""
+    if file.seek(0, io.SEEK_END) > _MAX_PLAIN_BYTES:
+        return None
+    file.seek(_START)
+    data = file.read()
+    elements = scan_elements(data, 0, _WANTED)
+    if elements is None or _TAGS['Rows'] not in elements:
+        return None
+    meta = {tag: elements.pop(tag) for tag in _META if tag in elements}
+    syntax = _transfer_syntax(path, meta)
+    if syntax.is_implicit_VR or not syntax.is_little_endian or syntax.is_deflated:
+        return None
+    return Header(elements, meta, syntax)
+
+
+def _parse(path, file, options) -> Header:
+    """The header of any file."""
+    file.seek(_START)
+    meta = {
+        element.tag: element
+        for element in data_element_generator(
+            file, False, True, stop_when=lambda tag, vr, length: tag.group != 2
+        )
+    }
+    syntax = _transfer_syntax(path, meta)
+    source = file
+    if syntax.is_deflated:
+        source = io.BytesIO(_inflate(path, file.read(), options))
+    elements = _read_elements(source, syntax)
+    _take_frame_groups(elements)
+    return Header(elements, meta, syntax)
 
 
 def _transfer_syntax(path, meta):
@@ -222,9 +279,11 @@ def _inflate(path, data, options):
         )
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(data, _MAX_INFLATED_BYTES)
-    if inflater.unconsumed_tail:
+    if inflater.unconsumed_tail or inflated.count(_ITEM) > _MAX_INFLATED_ITEMS:
         raise FilmError(
-            'too_large', f'{path} inflates to more than {_MAX_INFLATED_BYTES} bytes: no film'
+            'too_large',
+            f'{path} inflates to more than {_MAX_INFLATED_BYTES} bytes or {_MAX_INFLATED_ITEMS} '
+            'items of sequences: no film',
         )
     if not inflater.eof:
         raise FilmError('damaged', f'{path} is deflated and cut: copy or export it anew')
@@ -244,7 +303,14 @@ def _read_elements(source, syntax):
 
 
 def _known(elements):
-    return {element.tag: element for element in elements if element.tag in _KNOWN}
+    known = {}
+    for element in elements:
+        if element.tag in _KNOWN:
+            known[element.tag] = element
+            # What stands behind the pixels is padding, if not rubbish.
+            if element.tag == _TAGS['PixelData']:
+                break
+    return known
 
 
 def _take_frame_groups(elements):

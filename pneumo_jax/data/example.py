@@ -134,7 +134,9 @@ def decode_example(data: bytes, encoding: str = 'raw') -> dict:
 
 def pad_boxes(boxes: np.ndarray) -> np.ndarray:
     """Boxes float32 [n,4], n up to 8, with rows of zeros added to [8,4]."""
-    return np.pad(boxes.astype(np.float32), ((0, MAX_BOXES - len(boxes)), (0, 0)))
+    padded = np.zeros((MAX_BOXES, 4), np.float32)
+    padded[: len(boxes)] = boxes
+    return padded
 
 
 def _encode_picture(picture, encoding):

@@ -11,15 +11,18 @@ from pneumo_jax.errors import InputError
 __all__ = [
     'ID_MISMATCH',
     'MAX_FILE_BYTES',
-    'MAX_PIXELS',
+    'MAX_VALUES',
     'Film',
     'FilmError',
     'ReadOptions',
+    'check_colour',
+    'check_frames',
     'check_size',
 ]
 
-# Caps before anything is decoded: the largest detectors have some 20 million pixels.
-MAX_PIXELS = 64_000_000
+# Caps before anything is decoded: the largest detectors have some 20 million pixels, and colours
+# take several times the memory.
+MAX_VALUES = 64_000_000
 MAX_FILE_BYTES = 512 * 2**20
 
 # A note of a film, which the report counts.
@@ -101,11 +104,30 @@ class FilmError(InputError):
         return type(self), (self.code, str(self))
 
 
-def check_size(path, rows: int, columns: int) -> None:
-    """Refuses a size that no film has, before anything is decoded."""
+def check_size(path, rows: int, columns: int, planes: int = 1) -> None:
+    """Refuses a size that no film has, before anything is decoded; planes: frames x samples."""
     if rows < 1 or columns < 1:
         raise FilmError('bad_size', f'{path} has {rows} rows and {columns} columns')
-    if rows * columns > MAX_PIXELS:
+    if rows * columns * planes > MAX_VALUES:
+        size = f'{rows} x {columns} pixels' + f' in {planes} planes' * (planes > 1)
+        raise FilmError('too_large', f'{path} has {size}, more than {MAX_VALUES} values: no film')
+
+
+def check_frames(path, frames: int, options: ReadOptions) -> tuple[str, ...]:
+    """Refuses several frames unless the first is asked for; notes of it."""
+    if frames == 1:
+        return ()
+    if not options.first_frame:
         raise FilmError(
-            'too_large', f'{path} has {rows} x {columns} pixels, more than {MAX_PIXELS}: no film'
+            'multi_frame',
+            f'{path} has {frames} frames, a film has one; take the first with --first_frame',
+        )
+    return ('first of several frames',)
+
+
+def check_colour(path, colours: str, options: ReadOptions) -> None:
+    """Refuses colours that are not wanted; for a file that has some."""
+    if options.reject_colour:
+        raise FilmError(
+            'colour', f'{path} is a colour film ({colours}), refused by --reject_colour'
         )

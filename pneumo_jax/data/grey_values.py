@@ -8,13 +8,14 @@ more than 256 of them.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 from pydicom import pixels as dicom_pixels
 
 from pneumo_jax.data.dicom_header import Header
-from pneumo_jax.data.picture import luminance, to_uint8
+from pneumo_jax.data.picture import in_bands, luminance, to_uint8
 
 __all__ = ['grey_values']
 
@@ -42,18 +43,18 @@ def grey_values(stored: np.ndarray, header: Header, notes: list[str]) -> tuple[n
     """
     if header.photometric == 'PALETTE COLOR':
         notes.append('palette applied, luminance')
-        colours = dicom_pixels.apply_color_lut(stored, header.dataset)[..., :3]
-        return luminance(colours, 8 * colours.itemsize), 'full range'
+        return in_bands(functools.partial(_palette_luminance, header), stored), 'full range'
     if stored.ndim == 3:
         notes.append('colour, luminance')
-        return luminance(stored, header.bits_stored), 'full range'
+        grey = functools.partial(luminance, bits=header.bits_stored)
+        return in_bands(grey, stored), 'full range'
     inverted = header.photometric == 'MONOCHROME1'
     if inverted:
         notes.append('MONOCHROME1, inverted')
-    elif header.photometric != 'MONOCHROME2':
-        raise ValueError(f'one sample a pixel of photometric interpretation {header.photometric!r}')
     if _is_plain(header):
-        return 255 - stored if inverted else stored, 'full range'
+        # Of 16 bit where so many are allocated.
+        grey = stored.astype(np.uint8, copy=False)
+        return 255 - grey if inverted else grey, 'full range'
     # Few values and many pixels: the grey value of every possible stored value, looked up.
     low, high = _stored_range(header)
     share, window = _display_share(np.arange(low, high + 1), header, notes)
@@ -61,7 +62,12 @@ def grey_values(stored: np.ndarray, header: Header, notes: list[str]) -> tuple[n
     if inverted:
         table = 255 - table
     # The table begins with the lowest value, which is negative where values are signed.
-    return np.roll(table, low)[stored], window
+    return in_bands(np.roll(table, low).__getitem__, stored), window
+
+
+def _palette_luminance(header, stored):
+    colours = dicom_pixels.apply_color_lut(stored, header.dataset)[..., :3]
+    return luminance(colours, 8 * colours.itemsize)
 
 
 def _is_plain(header):
@@ -86,11 +92,22 @@ def _display_share(possible, header, notes):
     if 'VOILUTSequence' in header and (items := header.dataset.VOILUTSequence):
         values, white = _look_up(values, items[0])
         return values / white, 'VOI LUT'
-    centre, width = header.number('WindowCenter'), header.number('WindowWidth')
-    if centre is None or width is None:
-        return (values - values.min()) / np.ptp(values), 'full range'
-    function = header.text('VOILUTFunction').upper() or 'LINEAR'
-    return _WINDOWS[function](values, centre, width), f'{function} {width:g} at {centre:g}'
+    for centre, width in _windows(header, notes):
+        function = header.text('VOILUTFunction').upper() or 'LINEAR'
+        return _WINDOWS[function](values, centre, width), f'{function} {width:g} at {centre:g}'
+    if (spread := np.ptp(values)) == 0:
+        raise ValueError('all values are the same behind the modality LUT')
+    return (values - values.min()) / spread, 'full range'
+
+
+def _windows(header, notes):
+    """Centre and width of the windows, without those that some writers leave open."""
+    numbers = zip(header.numbers('WindowCenter'), header.numbers('WindowWidth'), strict=False)
+    for centre, width in numbers:
+        if width == 0:
+            notes.append('window of width 0, passed over')
+        elif centre is not None and width is not None:
+            yield centre, width
 
 
 def _modality_values(possible, header, notes):
@@ -116,10 +133,10 @@ def _look_up(values, item):
         first -= 2**16
     data = item.LUTData
     if isinstance(data, bytes):
-        # Entries of 8 bit may be packed, and padded to an even length.
-        packed = len(data) in (entries, entries + entries % 2)
-        byte_order = '>' if item.original_encoding[1] is False else '<'
-        data = np.frombuffer(data, np.uint8 if packed else f'{byte_order}u2')
+        # Entries of 8 bit may be packed, two in a word, and padded to an even length.
+        packed = len(data) == entries + entries % 2
+        words = np.frombuffer(data, '>u2' if item.original_encoding[1] is False else '<u2')
+        data = words.astype('<u2').view(np.uint8) if packed else words
     table = np.asarray(data, np.int64)[:entries]
     if len(table) < entries or not 1 <= bits <= 16:
         raise ValueError(f'a lookup table has {len(table)} of {entries} entries of {bits} bits')
