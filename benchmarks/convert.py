@@ -7,6 +7,9 @@ In one run, on the same films and the same core, in turn:
 (c) the converter, from films on disk to finished shards, exact and with ``--fast``, all its
     processes on that one core; and on two cores.
 
+Of (c) also the rate without start-up, which is what remains of it in a large archive: from the
+difference between all films and a quarter of them.
+
 The films are those of --images_dir (by default phantoms drawn for it), each turned and brightened
 in other ways until there are --num_films different ones. Every figure is the median over rounds of
 a round's ratio. With --memory_films it also converts so many small films, and tells the memory.
@@ -42,6 +45,9 @@ from data_prep.options import Options
 from pneumo_jax import command
 from pneumo_jax.errors import InputError
 
+_DECODE = '(a) bare libjpeg-turbo decode'
+_PLAIN = '(b) pixel_array + LANCZOS'
+_CONVERTER = '(c) converter'
 _PLAIN_FILMS = 300
 _SMALL_SIDE = 64
 _JPEG_QUALITY = 92
@@ -64,6 +70,13 @@ class _Films:
             overwrite=True,
             **changes,
         )
+
+    def first(self, num_films: int) -> _Films:
+        """Labels of some of them; the other files have none."""
+        lines = self.labels_csv.read_text(encoding='utf-8').splitlines(keepends=True)
+        labels_csv = self.labels_csv.with_name(f'first-{num_films}.csv')
+        labels_csv.write_text(''.join(lines[: num_films + 1]), encoding='utf-8')
+        return _Films(self.images_dir, labels_csv, num_films)
 
 
 def main(argv: list[str]) -> None:
@@ -89,29 +102,28 @@ def _report_speed(films: _Films, folder: pathlib.Path, rounds: int) -> None:
     for _ in range(rounds):
         with _on_cores(cores[:1]):
             row = {
-                '(a) bare libjpeg-turbo decode': _time_decode(films),
-                '(b) pixel_array + LANCZOS': _time_plain(films),
-                '(c) converter': _time_converter(films, folder, num_workers=1),
-                '(c) converter --fast': _time_converter(films, folder, num_workers=1, fast=True),
+                _DECODE: _time_decode(films),
+                _PLAIN: _time_plain(films),
+                **_time_converter(_CONVERTER, films, folder, num_workers=1),
+                **_time_converter(f'{_CONVERTER} --fast', films, folder, num_workers=1, fast=True),
             }
         if len(cores) > 1:
             with _on_cores(cores[:2]):
-                row['(c) converter, 2 cores'] = _time_converter(films, folder, num_workers=2)
+                row |= _time_converter(f'{_CONVERTER}, 2 cores', films, folder, num_workers=2)
         rows.append(row)
     command.say(f'{films.num_films} films of 1024 px to 256 px; medians of {rounds} rounds')
     for name in rows[0]:
         ms = statistics.median(1000 * row[name] for row in rows)
         ratios = [
-            f'{statistics.median(row[base] / row[name] for row in rows):.2f} of the rate of {base}'
-            for base in list(rows[0])[:3]
-            if base != name
+            f'{statistics.median(row[base] / row[name] for row in rows):5.2f} x {base[:3]}'
+            for base in (_DECODE, _PLAIN, _CONVERTER)
         ]
-        command.say(f'{name:32} {ms:6.2f} ms a film; {"; ".join(ratios)}')
+        command.say(f'{name:38} {ms:6.2f} ms a film, rate {", ".join(ratios)}')
 
 
 def _report_memory(films: _Films, folder: pathlib.Path) -> None:
     with _peak_memory() as peak:
-        _time_converter(films, folder, num_workers=0)
+        _convert(films, folder, num_workers=0)
     command.say(
         f'{films.num_films} films of {_SMALL_SIDE} px: peak {peak[0] / 2**20:.0f} MiB, this '
         'process and its workers together'
@@ -140,15 +152,23 @@ def _time_plain(films) -> float:
     return (time.perf_counter() - start) / len(paths)
 
 
-def _time_converter(films, folder, **changes) -> float:
-    """Seconds a film, of a whole conversion in this process and its workers."""
+def _time_converter(name, films, folder, **changes) -> dict[str, float]:
+    """Seconds a film, of the whole conversion and without start-up."""
+    few = films.first(films.num_films // 4)
+    whole, quarter = _convert(films, folder, **changes), _convert(few, folder, **changes)
+    marginal = (whole - quarter) / (films.num_films - few.num_films)
+    return {name: whole / films.num_films, f'{name}, without start-up': marginal}
+
+
+def _convert(films, folder, **changes) -> float:
+    """Seconds of a conversion in this process and its workers."""
     options = films.options(folder / 'shards', **changes)
     start = time.perf_counter()
     # What it says is not of interest here.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if convert(options) != 0:
             raise InputError('the films could not be converted: see the report')
-    return (time.perf_counter() - start) / films.num_films
+    return time.perf_counter() - start
 
 
 def _make_films(folder: pathlib.Path, source, num_films: int, side: int = 0) -> _Films:

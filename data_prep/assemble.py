@@ -54,7 +54,14 @@ def write_shards(
     """
     plans = {split: _plan(folder, split, films[split], num_shards) for split in films}
     infos = pool.map(_write_shard, itertools.chain.from_iterable(plans.values()))
-    return {split: list(itertools.islice(infos, len(plan))) for split, plan in plans.items()}
+    return {split: [_on_disk(next(infos), shard) for shard in plans[split]] for split in plans}
+
+
+def _on_disk(info, shard):
+    """Waits until a shard is on the disk, while the workers are at the next ones."""
+    with shard.path.open('rb') as file:
+        os.fsync(file.fileno())
+    return info
 
 
 def _plan(folder, split, films, num_shards) -> list[_Shard]:

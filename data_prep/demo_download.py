@@ -163,7 +163,6 @@ class _Drawn:
 
 def write_film(film: DemoFilm, folder: pathlib.Path) -> _Drawn:
     """Draws a film and writes ``<folder>/<patient_id>.dcm``."""
-    _keep_freed_memory()
     person = phantom.make_person(np.random.default_rng([_OF_PERSON, film.seed, film.person]))
     rng = np.random.default_rng([_OF_FILM, film.seed, film.index])
     drawn = phantom.make_film(rng, person)
@@ -179,15 +178,6 @@ def _check_numbers(*, num_films, seed, num_workers):
         raise InputError(f'seed={seed} must be 0 or more')
     if num_workers < 0:
         raise InputError(f'num_workers={num_workers} must be 1 or more, or 0 for one per core')
-
-
-def _keep_freed_memory():
-    """Once in a process; drawing takes a quarter less time.
-
-    After a large block was freed, glibc keeps freed memory for the next arrays instead of
-    fetching fresh pages hundreds of times a film: mallopt(3), M_MMAP_THRESHOLD.
-    """
-    np.empty(31 << 20, np.uint8)
 
 
 def _dataset(film, person, drawn, rng):

@@ -130,12 +130,11 @@ def find_films(images_dir) -> FoundFiles:
     if not root.is_dir():
         raise InputError(f'--images_dir={images_dir} is no folder')
     films, skipped = {}, []
-    for path in _walk(root):
-        name = path.relative_to(root).as_posix()
-        if reason := _reason_to_skip(path, root):
+    for name, entry in _walk(root, ''):
+        if reason := _reason_to_skip(entry, root):
             skipped.append((name, reason))
         else:
-            films[name] = path
+            films[name] = pathlib.Path(entry.path)
     if not films:
         raise InputError(
             f'no films in {images_dir}: DICOM, PNG and JPEG files are read, in folders below too'
@@ -225,34 +224,38 @@ def film_record(task: FilmTask, options: RecordOptions) -> tuple[bytes, FilmFact
     return encode_example(record, options.encoding), facts
 
 
-def _walk(folder):
-    """Everything below a folder but folders; links are named, not followed."""
+def _walk(folder, prefix):
+    """(path relative to the root, entry) of everything below a folder but folders.
+
+    Links are named, not followed.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path)
+                yield from _walk(entry.path, f'{prefix}{entry.name}/')
             else:
-                yield pathlib.Path(entry.path)
+                yield f'{prefix}{entry.name}', entry
 
 
-def _reason_to_skip(path, root):
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+def _reason_to_skip(entry, root):
+    if entry.is_symlink() and not pathlib.Path(entry).resolve().is_relative_to(root.resolve()):
         return 'link_out_of_folder'
-    if path.is_dir():
+    if entry.is_dir():
         return 'link_to_folder'
-    if not path.is_file():
+    if not entry.is_file():
         return 'not_a_regular_file'
-    if path.name.startswith('.'):
+    if entry.name.startswith('.'):
         return 'other_file'
     # Archives name files by UIDs, and what follows the last dot of one is no suffix.
-    if path.suffix.lower() not in _SUFFIXES and not _is_film(path):
+    suffix = entry.name[entry.name.rfind('.') :].lower() if '.' in entry.name else ''
+    if suffix not in _SUFFIXES and not _is_film(entry):
         return 'other_file'
     return ''
 
 
-def _is_film(path):
+def _is_film(entry):
     try:
-        with path.open('rb') as file:
+        with pathlib.Path(entry).open('rb') as file:
             start = file.read(132)
     except OSError:
         # Reading it would fail again, and then with a reason.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import pathlib
 from collections.abc import Iterable, Sequence
 
@@ -83,7 +82,7 @@ def read_folder_labels(
             boxes=np.zeros((0, 4), np.float32),
             label_domain='unknown',
             path=path,
-            **dataclasses.asdict(persons.person_of(film_id, path, (), counts)),
+            **vars(persons.person_of(film_id, path, (), counts)),
         )
 
     return make_table('--images_dir', groups, make_film, place=str, path_of=str, counts=counts)

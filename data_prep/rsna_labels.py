@@ -7,7 +7,6 @@ Three tables: ``stage_2_train_labels.csv`` (patientId, x, y, width, height, Targ
 from __future__ import annotations
 
 import collections
-import dataclasses
 import math
 
 from data_prep.labels import (
@@ -77,7 +76,7 @@ def read_rsna_labels(
             class_id=class_id_of(label, [row['class'] for row in classes.get(film_id, ())]),
             boxes=boxes,
             label_domain=domains[film_id],
-            **dataclasses.asdict(merged_person(persons.get(film_id, ()))),
+            **vars(merged_person(persons.get(film_id, ()))),
         )
 
     return make_table(

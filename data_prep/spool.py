@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import pathlib
 import uuid
@@ -79,7 +78,7 @@ def make_chunks(tasks: Sequence[FilmTask], options: RecordOptions, size: int) ->
         members = tuple(tasks[start : start + size])
         digest = base.copy()
         for task in members:
-            label = dataclasses.replace(task.label, boxes=task.label.boxes.tolist())
+            label = vars(task.label) | {'boxes': task.label.boxes.tolist()}
             digest.update(repr((str(task.path), task.stamp, label)).encode())
         chunks.append(Chunk(digest.hexdigest()[:32], members))
     return chunks
@@ -169,11 +168,14 @@ def _rejected(task, error):
 
 
 def _versions():
+    # Imported here for the start of workers, which do not need it.
+    from importlib import metadata
+
     versions = [pneumo_jax.__version__]
     for name in _DECODERS:
         try:
-            versions.append(importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
+            versions.append(metadata.version(name))
+        except metadata.PackageNotFoundError:
             versions.append('')
     return versions
 

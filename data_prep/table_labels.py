@@ -132,7 +132,7 @@ def read_table_labels(
             label_domain='unknown',
             path=path,
             split=split,
-            **dataclasses.asdict(persons.person_of(film_id, path, own, counts)),
+            **vars(persons.person_of(film_id, path, own, counts)),
         )
 
     return make_table(

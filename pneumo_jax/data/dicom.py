@@ -5,7 +5,10 @@ Conversion and prediction call the same two functions, so the same film gives th
 
 from __future__ import annotations
 
+import functools
+import io
 import math
+import os
 import pathlib
 import re
 import stat
@@ -41,6 +44,7 @@ _COLOURS = {
 }
 _PICTURE_FORMATS = {b'\x89PNG\r\n\x1a\n': 'PNG', b'\xff\xd8\xff': 'JPEG'}
 _MAX_MANUFACTURER = 64
+_MAX_FILM_BYTES = 64 * 2**20
 
 
 def read_film(path, options: ReadOptions | None = None) -> Film:
@@ -54,12 +58,14 @@ def read_film(path, options: ReadOptions | None = None) -> Film:
         FilmError: with a code and a message that names the file and what to do.
     """
     path, options = pathlib.Path(path), options or ReadOptions()
-    _check_file(path)
     try:
-        with path.open('rb') as file:
-            start = file.read(132)
+        with open(path, 'rb', opener=_open_at_once) as file:
+            size = _checked_size(path, os.fstat(file.fileno()))
+            # Films are read as a whole; a larger file has many frames.
+            source = io.BytesIO(file.read()) if size <= _MAX_FILM_BYTES else file
+            start = source.read(132)
             if start[128:] == b'DICM':
-                return _read_dicom(path, file, options)
+                return _read_dicom(path, source, options)
     except OSError as error:
         raise FilmError('not_a_file', f'{path} cannot be read: {error.strerror}') from error
     for magic, picture_format in _PICTURE_FORMATS.items():
@@ -70,12 +76,12 @@ def read_film(path, options: ReadOptions | None = None) -> Film:
     )
 
 
-def _check_file(path):
-    """Before it is opened: a pipe would wait for somebody to write."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise FilmError('not_a_file', f'{path} cannot be read: {error.strerror}') from error
+def _open_at_once(path, flags):
+    """Opens also a pipe, which would otherwise wait for somebody to write."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _checked_size(path, status):
     if not stat.S_ISREG(status.st_mode):
         raise FilmError('not_a_file', f'{path} is no regular file')
     if status.st_size > MAX_FILE_BYTES:
@@ -83,12 +89,13 @@ def _check_file(path):
             'too_large',
             f'{path} has {status.st_size} bytes, more than {MAX_FILE_BYTES}: no single film',
         )
+    return status.st_size
 
 
-def _read_dicom(path, file, options):
+def _read_dicom(path, source, options):
     # pydicom warns about values that break a rule, and quotes them: they may be a patient's.
     with pydicom_config.disable_value_validation(), warnings.catch_warnings(action='ignore'):
-        header = read_header(path, file, options)
+        header = read_header(path, source, options)
         if not options.any_modality:
             _check_kind(path, header)
         if 'PixelData' not in header:
@@ -165,6 +172,7 @@ def _check_frame(path, header, options):
     return list(notes)
 
 
+@functools.lru_cache(maxsize=1024)
 def _years(age):
     """Whole years of "45", "045Y", "18M", "6W" or "9D"; -1 where it is none of these."""
     match = re.fullmatch(r'(\d{1,4})([YMWD]?)', age.upper())

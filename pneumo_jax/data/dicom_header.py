@@ -14,7 +14,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import data_element_generator, read_dataset
 from pydicom.tag import Tag
 
-from pneumo_jax.data.dicom_scan import scan_elements
+from pneumo_jax.data.dicom_scan import ITEM, scan_elements
 from pneumo_jax.data.film import FilmError, ReadOptions
 
 __all__ = ['Header', 'read_header']
@@ -67,11 +67,16 @@ _KNOWN = frozenset(_TAGS.values())
 _META_LENGTH = Tag('FileMetaInformationGroupLength')
 _TRANSFER_SYNTAX = Tag('TransferSyntaxUID')
 _META = (_META_LENGTH, _TRANSFER_SYNTAX)
-_WANTED = frozenset((*_KNOWN, *_META))
+# By their numbers: tags that are the same object are found fastest.
+_WANTED = {int(tag): tag for tag in (*_TAGS.values(), *_META)}
 # Behind the preamble and DICM.
 _START = 132
-# A plain file is read as a whole; one that is larger has many frames.
-_MAX_PLAIN_BYTES = 64 * 2**20
+_SYNTAXES = {str(syntax): syntax for syntax in uid.AllTransferSyntaxes}
+_PLAIN_SYNTAXES = frozenset(
+    syntax
+    for syntax in uid.AllTransferSyntaxes
+    if syntax.is_little_endian and not syntax.is_implicit_VR and not syntax.is_deflated
+)
 # The grey values of a frame, where they are not those of the file: PS3.3 C.7.6.16.2.9 and .10.
 _FRAME_GROUPS = ('PixelValueTransformationSequence', 'FrameVOILUTSequence')
 # Where a view has no name, PS3.16 CID 4010: SNOMED CT's codes and those used before.
@@ -86,7 +91,6 @@ _VIEWS = {
 _MAX_INFLATED_BYTES = 160 * 2**20
 # A thousand times those of a film; each takes pydicom a hundred times its own bytes.
 _MAX_INFLATED_ITEMS = 100_000
-_ITEM = b'\xfe\xff\x00\xe0'
 
 
 class Header:
@@ -195,19 +199,19 @@ class Header:
         return int(element.value)
 
 
-def read_header(path, file: BinaryIO, options: ReadOptions) -> Header:
+def read_header(path, source: BinaryIO, options: ReadOptions) -> Header:
     """Reads the elements that films are read by.
 
     Args:
         path: for error messages.
-        file: the open file.
+        source: the file, behind its preamble and DICM; in memory if it is no larger than a film.
         options: whether a deflated file is taken.
 
     Raises:
         FilmError: damaged, deflated, too_large or unknown_codec.
     """
     try:
-        return _read_plain(path, file) or _parse(path, file, options)
+        return _read_plain(path, source) or _parse(path, source, options)
     except FilmError:
         raise
     # The parser raises whatever it likes on damaged bytes.
@@ -217,35 +221,30 @@ def read_header(path, file: BinaryIO, options: ReadOptions) -> Header:
         ) from error
 
 
-def _read_plain(path, file) -> Header | None:
-    """The header of a plain file, such as RSNA's; None where pydicom has to look."""
-    if file.seek(0, io.SEEK_END) > _MAX_PLAIN_BYTES:
+def _read_plain(path, source) -> Header | None:
+    """The header of a plain film, such as RSNA's; None where pydicom has to look."""
+    if not isinstance(source, io.BytesIO):
         return None
-    file.seek(_START)
-    data = file.read()
-    elements = scan_elements(data, 0, _WANTED)
+    elements = scan_elements(source.getvalue(), _START, _WANTED)
     if elements is None or _TAGS['Rows'] not in elements:
         return None
     meta = {tag: elements.pop(tag) for tag in _META if tag in elements}
     syntax = _transfer_syntax(path, meta)
-    if syntax.is_implicit_VR or not syntax.is_little_endian or syntax.is_deflated:
-        return None
-    return Header(elements, meta, syntax)
+    return Header(elements, meta, syntax) if syntax in _PLAIN_SYNTAXES else None
 
 
-def _parse(path, file, options) -> Header:
+def _parse(path, source, options) -> Header:
     """The header of any file."""
-    file.seek(_START)
+    source.seek(_START)
     meta = {
         element.tag: element
         for element in data_element_generator(
-            file, False, True, stop_when=lambda tag, vr, length: tag.group != 2
+            source, False, True, stop_when=lambda tag, vr, length: tag.group != 2
         )
     }
     syntax = _transfer_syntax(path, meta)
-    source = file
     if syntax.is_deflated:
-        source = io.BytesIO(_inflate(path, file.read(), options))
+        source = io.BytesIO(_inflate(path, source.read(), options))
     elements = _read_elements(source, syntax)
     _take_frame_groups(elements)
     return Header(elements, meta, syntax)
@@ -259,8 +258,8 @@ def _transfer_syntax(path, meta):
             'information): export it anew',
         )
     text = meta[_TRANSFER_SYNTAX].value.decode('ascii', errors='replace').strip(' \0')
-    syntax = uid.UID(text)
-    if syntax not in uid.AllTransferSyntaxes:
+    syntax = _SYNTAXES.get(text)
+    if syntax is None:
         raise FilmError(
             'unknown_codec',
             f'{path} is encoded by {text[:64]!r}, which is no known transfer syntax: export it '
@@ -279,7 +278,7 @@ def _inflate(path, data, options):
         )
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(data, _MAX_INFLATED_BYTES)
-    if inflater.unconsumed_tail or inflated.count(_ITEM) > _MAX_INFLATED_ITEMS:
+    if inflater.unconsumed_tail or inflated.count(ITEM) > _MAX_INFLATED_ITEMS:
         raise FilmError(
             'too_large',
             f'{path} inflates to more than {_MAX_INFLATED_BYTES} bytes or {_MAX_INFLATED_ITEMS} '

@@ -9,12 +9,12 @@ if not rubbish, and is not looked at.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-__all__ = ['scan_elements']
+__all__ = ['ITEM', 'scan_elements']
 
 _SHORT = struct.Struct('<HH2sH')
 _LENGTH = struct.Struct('<I')
@@ -30,19 +30,20 @@ _SHORT_VRS = frozenset(
 )
 _UNDEFINED = 0xFFFFFFFF
 _PIXEL_DATA = 0x7FE00010
-_ITEM = b'\xfe\xff\x00\xe0'
+# Tag of an item: an offset table, a fragment, a member of a sequence.
+ITEM = b'\xfe\xff\x00\xe0'
 _DELIMITER = b'\xfe\xff\xdd\xe0'
 
 
 def scan_elements(
-    data: bytes, start: int, tags: Collection[BaseTag]
+    data: bytes, start: int, tags: Mapping[int, BaseTag]
 ) -> dict[BaseTag, RawDataElement] | None:
     """The elements with some tags.
 
     Args:
         data: a whole file.
         start: of its first element.
-        tags: those that are wanted; others are skipped, whatever they hold.
+        tags: those that are wanted, by their numbers; others are skipped, whatever they hold.
 
     Returns:
         The elements as pydicom's ``data_element_generator`` has them; None where the file is not
@@ -66,17 +67,15 @@ def scan_elements(
             value_end = _end_of_frames(data, position) if tag == _PIXEL_DATA else 0
         if not position <= value_end <= end:
             return None
-        if tag in tags:
-            base_tag = BaseTag(tag)
+        if base_tag := tags.get(tag):
             elements[base_tag] = RawDataElement(
                 base_tag,
                 vr.decode('ascii'),
                 length,
                 data[position:value_end],
                 position,
-                False,
-                True,
-                True,
+                is_implicit_VR=False,
+                is_little_endian=True,
             )
         if tag == _PIXEL_DATA:
             break
@@ -86,6 +85,6 @@ def scan_elements(
 
 def _end_of_frames(data, position):
     """Where the delimiter of encapsulated frames stands, 0 if they are not whole."""
-    while data[position : position + 4] == _ITEM and position + 8 <= len(data):
+    while data[position : position + 4] == ITEM and position + 8 <= len(data):
         position += 8 + _LENGTH.unpack_from(data, position + 4)[0]
     return position if data[position : position + 8] == _DELIMITER + bytes(4) else 0

