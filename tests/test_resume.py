@@ -2,7 +2,6 @@ import json
 import os
 import pathlib
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -20,9 +19,10 @@ from tests.conversions import file_hashes, make_options, read_records, read_repo
 from tests.film_files import write_download, write_film
 
 
-def start_converter(tmp_path, download, *arguments, **options) -> subprocess.Popen:
+def start_converter(tmp_path, download, *arguments, shell=(), **options) -> subprocess.Popen:
     return subprocess.Popen(
         [
+            *shell,
             sys.executable,
             'data_prep/convert.py',
             *(f'--{name}={value}' for name, value in download.items()),
@@ -132,16 +132,13 @@ def test_a_refused_conversion_goes_on_when_its_bad_films_are_tolerated(tmp_path,
 
 
 def test_fault_39_a_full_disk_is_an_error_and_nothing_appears(tmp_path, download, straight):
-    def small_files_only():
-        # A file that grows beyond this fails as on a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-
     process = start_converter(
         tmp_path,
         download,
         '--num_workers=1',
-        preexec_fn=small_files_only,
-        # Compiled modules would be cut, and stay so.
+        # A file that grows beyond 4 KiB fails as on a full disk. Compiled modules would be cut, and
+        # stay so.
+        shell=['bash', '-c', 'ulimit -f 4; exec "$@"', 'bash'],
         env=os.environ | {'PYTHONDONTWRITEBYTECODE': '1'},
     )
     _, stderr = process.communicate()
