@@ -2,7 +2,7 @@
 
 Writes to --output_dir, in one step when all is done: the shards
 rsna_pneumonia-{train,validation,test}.tfrecord-00000-of-0000N, manifest.json (counts, sizes,
-SHA-256, a fingerprint of the whole), report.html and report.json (what became of every file),
+checksums, a fingerprint of the whole), report.html and report.json (what became of every file),
 films.csv (a row a film), and the metadata for ``tfds.builder_from_directory``. The same input gives
 the same bytes, on however many cores. A run that was killed goes on with the same command.
 

@@ -35,15 +35,14 @@ class ShardInfo:
         name: file name.
         records: number of records.
         bytes: size of the file.
-        sha256: of the file.
-        index_sha256: of the lengths and checksums of its records. They can be read without the
-            data, so a shard of another conversion is found at open, even one of the same size.
+        index_sha256: SHA-256 of the lengths and checksums of its records. They can be read without
+            the data, so a shard of another conversion is found at open, even one of the same size.
+            With the checksums themselves it proves every byte.
     """
 
     name: str
     records: int
     bytes: int
-    sha256: str
     index_sha256: str
 
 
@@ -82,17 +81,16 @@ def write_shard(path: pathlib.Path, frames: Iterable[bytes]) -> ShardInfo:
     """
     path = pathlib.Path(path)
     partial = path.with_name(f'.{path.name}.partial')
-    content, index, size, count = hashlib.sha256(), hashlib.sha256(), 0, 0
+    index, size, count = hashlib.sha256(), 0, 0
     with partial.open('wb') as file:
         for count, frame in enumerate(frames, start=1):  # noqa: B007 (used after the loop)
             file.write(frame)
-            content.update(frame)
             index.update(frame[: _HEADER.size] + frame[-_CRC.size :])
             size += len(frame)
         if count == 0:
             raise ValueError(f'no records for {path.name}')
     partial.replace(path)
-    return ShardInfo(path.name, count, size, content.hexdigest(), index.hexdigest())
+    return ShardInfo(path.name, count, size, index.hexdigest())
 
 
 class RecordFile:
