@@ -3,10 +3,6 @@ import fcntl
 import json
 import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +15,13 @@ from data_prep.verify import verify_conversion
 from pneumo_jax.data.dicom import read_film, standard_picture
 from pneumo_jax.data.shards import SPLITS, load_manifest
 from pneumo_jax.errors import InputError
-from tests.conversions import file_hashes, make_options, read_records, read_report
+from tests.conversions import (
+    file_hashes,
+    make_options,
+    read_records,
+    read_report,
+    start_converter,
+)
 from tests.film_files import LABEL_HEADER, write_download, write_film, write_rows
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -248,52 +250,20 @@ def test_empty_folders_are_an_error(tmp_path):
         convert(make_options(tmp_path, download, images_dir=str(tmp_path / 'none')))
 
 
-def start_command(tmp_path, download, *arguments):
-    """The converter as a user starts it, in a process group of its own."""
-    given = download | {'output_dir': str(tmp_path / 'out'), 'image_size': '16'}
-    return subprocess.Popen(
-        [
-            sys.executable,
-            'data_prep/convert.py',
-            *(f'--{name}={value}' for name, value in given.items()),
-            *arguments,
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def test_command_says_what_it_did_and_errors_in_one_line(tmp_path):
     download = write_download(tmp_path / 'download')
-    process = start_command(tmp_path, download, '--num_workers=1')
+    process = start_converter(tmp_path, download, '--num_workers=1')
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
     assert '24 films accepted, 0 rejected' in stdout
     assert 'person-grouped split' in stdout
     assert load_manifest(tmp_path / 'out')['protocol']['fractions'] == [0.7, 0.15, 0.15]
 
-    process = start_command(tmp_path, download, '--split_fractions=0.7,x,0.1')
+    process = start_converter(tmp_path, download, '--split_fractions=0.7,x,0.1')
     _, stderr = process.communicate()
     assert process.returncode == 2
     assert stderr.count('\n') == 1
     assert '--split_fractions=0.7,x,0.1' in stderr
-
-
-def test_killed_converter_leaves_no_worker_and_no_output(tmp_path):
-    download = write_download(tmp_path / 'download', num_films=200, side=512)
-    process = start_command(tmp_path, download, '--num_workers=2')
-    spool = tmp_path / '.out.partial' / 'spool'
-    while not (spool.is_dir() and list(spool.iterdir())):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    # Workers hold these pipes open while they live.
-    process.communicate(timeout=10)
-    assert not (tmp_path / 'out').exists()
-    assert convert(make_options(tmp_path, download)) == 0
 
 
 def test_all_real_films_are_converted(shared_data, tmp_path):

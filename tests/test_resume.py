@@ -15,28 +15,14 @@ from pydicom import uid
 
 from data_prep.conversion import convert
 from tests.conftest import ROOT
-from tests.conversions import file_hashes, make_options, read_records, read_report
+from tests.conversions import (
+    file_hashes,
+    make_options,
+    read_records,
+    read_report,
+    start_converter,
+)
 from tests.film_files import write_download, write_film
-
-
-def start_converter(tmp_path, download, *arguments, shell=(), **options) -> subprocess.Popen:
-    return subprocess.Popen(
-        [
-            *shell,
-            sys.executable,
-            'data_prep/convert.py',
-            *(f'--{name}={value}' for name, value in download.items()),
-            f'--output_dir={tmp_path / "out"}',
-            '--image_size=16',
-            *arguments,
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
 
 
 @pytest.fixture(scope='module')
