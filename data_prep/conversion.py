@@ -21,7 +21,7 @@ from data_prep.options import Options, record_options
 from data_prep.report import make_report, rejection_lines, split_counts, summary_lines
 from data_prep.report_page import report_page
 from data_prep.sources import films_folder, read_labels
-from data_prep.splits import SplitAssignment, assign_splits, read_split_csv
+from data_prep.splits import SplitAssignment, assign_splits, check_protocol, read_split_csv
 from data_prep.spool import SpooledFilm, convert_chunk, is_spooled, make_chunks, read_chunk
 from pneumo_jax import command
 from pneumo_jax.data.shards import MANIFEST_NAME, SPLITS
@@ -53,6 +53,7 @@ def convert(options: Options) -> int:
     with OutputFolder(
         options.output_dir, overwrite=options.overwrite, marker=_REPORT_NAME, kept=_SPOOL_NAME
     ) as folder:
+        check_protocol(options.split, **_split_options(options))
         report = (_convert_labels if options.labels_only else _convert_films)(folder.path, options)
         if report['counts']['rejected'] > options.max_bad:
             return _refuse(report, options)
@@ -107,22 +108,20 @@ def _convert_films(folder: pathlib.Path, options: Options) -> dict:
     with WorkerPool(options.num_workers, item_timeout=options.film_timeout) as pool:
         films, rejected = _spool_films(matched.tasks, folder / _SPOOL_NAME, settings, options, pool)
         rejected += [*table.rejected, *matched.ambiguous]
-        facts = [film.facts for film in films]
-        labels = [film.facts.label for film in films]
-        if not films and len(rejected) <= options.max_bad:
-            raise InputError(f'none of the {len(matched.tasks)} films can be used')
-        accepted = len(rejected) <= options.max_bad
         duplicates, assignment = [], None
-        if accepted:
-            duplicates = _duplicates(facts, matched, settings, pool)
-            assignment = _assign(labels, options, same_pixels=duplicates)
+        if len(rejected) <= options.max_bad:
+            if not films:
+                raise InputError(f'none of the {len(matched.tasks)} films can be used')
+            duplicates = _duplicates(films, matched, settings, pool)
+            assignment = _assign(_labels(films), options, same_pixels=duplicates)
             _write_shards(folder, films, assignment, settings, options, pool)
+    labels = _labels(films)
     return make_report(
         files=len(found.films) + len(found.skipped),
         skipped=found.skipped,
         table=table,
         labels=labels,
-        facts=facts,
+        facts=[film.facts for film in films],
         rejected=rejected,
         missing=matched.missing,
         unlabelled=matched.unlabelled,
@@ -175,20 +174,28 @@ def _convert_chunks(chunks, spool_dir, settings, options, pool):
     )
 
 
-def _duplicates(facts, matched: MatchedFilms, settings, pool):
+def _labels(films: Sequence[SpooledFilm]) -> list[FilmLabel]:
+    return [film.facts.label for film in films]
+
+
+def _duplicates(films, matched: MatchedFilms, settings, pool):
     paths = {task.label.patient_id: task.path for task in matched.tasks}
+    facts = [film.facts for film in films]
     return find_duplicates(facts, paths, read=settings.read, pool=pool)
 
 
 def _assign(labels: Sequence[FilmLabel], options, same_pixels=()) -> SplitAssignment:
     return assign_splits(
-        labels,
-        protocol=options.split,
-        fractions=options.split_fractions,
-        seed=options.split_seed,
-        split_lists=read_split_csv(options.split_csv) if options.split_csv else None,
-        same_pixels=same_pixels,
+        labels, protocol=options.split, same_pixels=same_pixels, **_split_options(options)
     )
+
+
+def _split_options(options) -> dict:
+    return {
+        'fractions': options.split_fractions,
+        'seed': options.split_seed,
+        'split_lists': read_split_csv(options.split_csv) if options.split_csv else None,
+    }
 
 
 def _write_shards(folder, films, assignment, settings, options, pool):
@@ -202,7 +209,7 @@ def _write_shards(folder, films, assignment, settings, options, pool):
     from data_prep.tfds_metadata import write_tfds_metadata
 
     write_tfds_metadata(folder, shards, image_size=settings.image_size, encoding=settings.encoding)
-    labels = [film.facts.label for film in films]
+    labels = _labels(films)
     manifest = make_manifest(
         source=options.source,
         options=settings,

@@ -31,6 +31,7 @@ __all__ = [
     'PROTOCOLS',
     'SplitAssignment',
     'assign_splits',
+    'check_protocol',
     'id_hash',
     'read_split_csv',
 ]
@@ -134,6 +135,24 @@ def assign_splits(
             division = follow_lists(films, name, split_lists)
     left_out = tuple(film.patient_id for film in films if film.patient_id not in division.splits)
     return SplitAssignment(division.splits, _describe(name, division, films, same_pixels), left_out)
+
+
+def check_protocol(
+    protocol: str,
+    *,
+    fractions: Sequence[float],
+    seed: int,
+    split_lists: Mapping[str, str] | None,
+) -> None:
+    """Refuses at once what ``assign_splits`` would refuse after hours of conversion.
+
+    Raises:
+        InputError: if the protocol is unknown, or an option does not go with it.
+    """
+    name, _ = _parse(protocol)
+    if name == 'auto':
+        name = 'person' if split_lists is None else 'given'
+    _check_options(name, fractions, seed, split_lists)
 
 
 def id_hash(splits: dict[str, str]) -> str:

@@ -292,3 +292,19 @@ def test_all_real_films_are_converted(shared_data, tmp_path):
     splits = load_manifest(tmp_path / 'out')['splits']
     assert sum(counts['boxes'] for counts in splits.values()) == 126
     assert sum(counts['persons'] for counts in splits.values()) == 158
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'split': 'kfold:2:0'}, 'kfold:K:I'),
+        ({'split': 'persons'}, 'none of'),
+        ({'split_fractions': (0.7, 0.2, 0.2)}, 'three numbers'),
+        ({'split_csv': 'missing.csv'}, 'missing.csv'),
+        ({'split': 'p1', 'split_seed': 3}, 'fixed division'),
+    ],
+)
+def test_splits_that_cannot_be_made_are_refused_before_any_work(tmp_path, changes, message):
+    options = Options(str(tmp_path / 'out'), images_dir='no_images', labels_csv='no.csv', **changes)
+    with pytest.raises(InputError, match=message):
+        convert(options)
