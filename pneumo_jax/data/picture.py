@@ -197,7 +197,7 @@ def _centred_square(pixels):
 
 
 def _quarter(square):
-    """Means of 4x4 pixels, rounded half up: RSNA's films at 256 px, in two thirds of Pillow's time."""
+    """Means of 4x4 pixels, rounded half up: RSNA's at 256 px, in two thirds of Pillow's time."""
     # Two pixels in each number of 16 bit: their sums, 16 at most, fit.
     pairs = np.ascontiguousarray(square).view(np.uint16)
     sums = pairs & 255
