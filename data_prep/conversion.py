@@ -36,7 +36,7 @@ _REPORT_NAME = 'report.json'
 _PAGE_NAME = 'report.html'
 _SPOOL_NAME = 'spool'
 # Also the step of the progress bar.
-_CHUNK_FILMS = 64
+_CHUNK_FILMS = 32
 
 log = logging.getLogger(__name__)
 

