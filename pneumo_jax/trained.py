@@ -63,7 +63,8 @@ def load_trained(workdir) -> TrainedModel:
     return TrainedModel(
         config=config,
         image_size=run.data['image_size'],
-        decoding=run.data['decoding'],
+        # Runs that do not say are older than the other way.
+        decoding=run.data.get('decoding', 'exact'),
         mesh=mesh,
         graphs=model_graphs(config),
         state=jax.block_until_ready(state),
