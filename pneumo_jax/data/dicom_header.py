@@ -111,6 +111,7 @@ class Header:
         self._elements = elements
         self._meta = meta
         self.syntax = syntax
+        self._byte_order = 'little' if syntax.is_little_endian else 'big'
         self.rows = self._integer('Rows')
         self.columns = self._integer('Columns')
         # Some writers give 0 where there is one.
@@ -194,8 +195,7 @@ class Header:
         if element is None or not element.value:
             return default
         if isinstance(element.value, bytes):
-            order = 'little' if self.syntax.is_little_endian else 'big'
-            return int.from_bytes(element.value, order)
+            return int.from_bytes(element.value, self._byte_order)
         return int(element.value)
 
 
