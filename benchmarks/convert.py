@@ -261,7 +261,9 @@ if __name__ == '__main__':
     flags.DEFINE_string(
         'images_dir', None, 'Folder of DICOM films, JPEG Baseline; by default phantoms are drawn.'
     )
-    flags.DEFINE_integer('num_films', 12_000, 'Films of a conversion; RSNA has 26,684.', lower_bound=1)
+    flags.DEFINE_integer(
+        'num_films', 12_000, 'Films of a conversion; RSNA has 26,684.', lower_bound=1
+    )
     flags.DEFINE_integer('rounds', 3, 'Rounds; the medians are printed.', lower_bound=1)
     flags.DEFINE_integer(
         'memory_films', 0, 'Measure the memory of converting so many small films, too.'
