@@ -42,7 +42,20 @@ def get_config() -> ConfigDict:
     config.model.name = 'resnet18'
     # Multiplies the number of channels everywhere.
     config.model.width = 1.0
+    # Of the network's input, 1 or 3; a film's one channel is repeated. With init_from as its file
+    # has it.
     config.model.in_channels = 1
+    # Weights to start from: a file of Keras, torchvision or timm (.h5, .keras, .safetensors, .pth),
+    # or the workdir of a run; '' starts from random ones.
+    config.model.init_from = ''
+    # How the network is computed; '' and 0.0 mean as the origin of init_from has it, else as
+    # pneumo_jax.models.conventions.OWN. To be said where a file cannot tell: timm's tf_ networks
+    # (padding=same, epsilon=1e-3, normalisation=tf), or v1 for a ResNet of PyTorch's names.
+    config.model.conventions = ConfigDict(
+        {'padding': '', 'epsilon': 0.0, 'version': '', 'normalisation': ''}
+    )
+    # Residual blocks start as the identity: the scale of their last batch norm starts at zero.
+    config.model.zero_init = True
     # Rate of dropout before the film head's dense layer.
     config.model.dropout = 0.2
     # Width of the feature pyramid that the heads read.
@@ -71,6 +84,24 @@ def get_config() -> ConfigDict:
     config.schedule.name = 'cosine'
     # Linear rise from zero before it.
     config.schedule.warmup_epochs = 1.0
+
+    # Which parts of the network learn when, for runs with init_from. All durations are in epochs,
+    # fractions allowed; where two fields speak of a stage, it joins in at the later time.
+    config.transfer = ConfigDict()
+    # The first so many of the backbone's five stages never learn (0 to 5).
+    config.transfer.frozen_stages = 0
+    # The heads alone learn for so many epochs at first.
+    config.transfer.head_epochs = 0.0
+    # When the stages join in, deepest first: (2, 4) means the deepest after 2 epochs, the next
+    # after 4, the others not at all. () means all after head_epochs.
+    config.transfer.unfreeze_epochs = ()
+    # Learning rate of each stage relative to the one behind it; heads have the full rate.
+    config.transfer.stage_decay = 1.0
+    # Batch normalisation of the backbone: 'train' takes each batch's statistics; 'frozen' keeps the
+    # file's; 'reestimate' first measures them on the training films, the network's answers
+    # unchanged, then as 'train'. Files with folded statistics (mean 0, variance 1) need one of the
+    # latter. A stage keeps its statistics as long as it does not learn.
+    config.transfer.batch_norm = 'train'
 
     config.early_stopping = ConfigDict()
     # A validation figure: loss, film_loss, mask_loss, auroc, auprc, challenge_map, mask_iou.

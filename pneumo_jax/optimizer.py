@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import jax
 import optax
+from flax import nnx
 
 from pneumo_jax.errors import InputError
+from pneumo_jax.models import param_stages
+from pneumo_jax.transfer import WHOLE, Phase, read_transfer
 
-__all__ = ['OPTIMIZERS', 'SCHEDULES', 'make_optimizer', 'make_schedule']
+__all__ = ['OPTIMIZERS', 'SCHEDULES', 'make_optimizer', 'make_run_optimizer', 'make_schedule']
 
 
 def make_schedule(config, *, num_steps: int, steps_per_epoch: float) -> optax.Schedule:
@@ -34,8 +37,54 @@ def make_schedule(config, *, num_steps: int, steps_per_epoch: float) -> optax.Sc
 def make_optimizer(config, *, learning_rate: optax.Schedule) -> optax.GradientTransformation:
     """The optimizer of ``config.optimizer``: clipping, weight decay, update rule."""
     make = _lookup(OPTIMIZERS, config.name, 'config.optimizer.name')
-    clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    return optax.chain(*clip, make(learning_rate, config.weight_decay))
+    return optax.chain(*_clipping(config), make(learning_rate, config.weight_decay))
+
+
+def make_run_optimizer(
+    config, *, learning_rate: optax.Schedule, graph: nnx.GraphDef, phase: Phase = WHOLE
+) -> optax.GradientTransformation:
+    """The optimizer of a run, in which stages may learn at rates and from steps of their own.
+
+    Each stage has moments of its own, which begin when it joins in, while the schedule runs for
+    all alike. The state has the same structure in all phases of a run; without transfer it is that
+    of ``make_optimizer``.
+
+    Args:
+        config: a run's config; ``optimizer`` and ``transfer`` are read.
+        learning_rate: of the heads; other stages have their part of it.
+        graph: of the model, tells which parameter is in which stage.
+        phase: of the run. The stages that do not learn in it get updates of zero, and their
+            moments stay as they are; their gradients must be zero, for clipping to pass them over.
+    """
+    transfer = read_transfer(config)
+    if transfer.is_plain:
+        return make_optimizer(config.optimizer, learning_rate=learning_rate)
+    make = _lookup(OPTIMIZERS, config.optimizer.name, 'config.optimizer.name')
+    rules = {}
+    for stage, rate in enumerate(transfer.rates):
+        # The schedule comes behind the rules, whose own counts start late.
+        rule = make(rate, config.optimizer.weight_decay) if rate else optax.set_to_zero()
+        rules[_label(stage)] = rule if stage in phase.learning else _idle(rule)
+    return optax.chain(
+        *_clipping(config.optimizer),
+        optax.partition(rules, lambda params: jax.tree.map(_label, param_stages(graph, params))),
+        optax.scale_by_learning_rate(learning_rate, flip_sign=False),
+    )
+
+
+def _clipping(config):
+    return [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+
+
+def _label(stage):
+    return f'stage{stage}'
+
+
+def _idle(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """A rule at rest: updates of zero, its state untouched."""
+    return optax.GradientTransformation(
+        rule.init, lambda updates, state, params=None: (optax.tree.zeros_like(updates), state)
+    )
 
 
 def _decay_mask(params):

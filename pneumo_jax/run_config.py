@@ -11,7 +11,9 @@ from ml_collections import ConfigDict
 from pneumo_jax.errors import InputError
 from pneumo_jax.files import write_json
 
-__all__ = ['Run', 'load_run', 'save_run']
+__all__ = ['Run', 'check_run', 'load_run', 'save_run', 'saved_init']
+
+_FILE = 'config.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,41 +23,59 @@ class Run:
     Attributes:
         config: of the run, fields as in ``configs/base.py``.
         data: of the conversion it was trained on: ``fingerprint``, ``image_size`` in pixels,
-            ``protocol`` of the split.
+            ``protocol`` of the split; and ``init``, of the weights it started from, if any:
+            ``sha256``, ``origin``, and the fields of ``config.model`` that follow from them, as
+            ``asked`` for by the user and as ``resolved``.
     """
 
     config: ConfigDict
     data: dict
 
 
-def save_run(config: ConfigDict, workdir: pathlib.Path, *, manifest: dict) -> None:
+def save_run(
+    config: ConfigDict, workdir: pathlib.Path, *, manifest: dict, init: dict | None = None
+) -> None:
     """Writes ``config.json``, or checks that a resumed run has the same config and data.
 
     Args:
         config: of the run.
         workdir: folder of the run.
         manifest: of the shards; their folder may move, their content must not change.
+        init: of the weights that the run starts from, as ``Run.data`` has it.
 
     Raises:
         InputError: names every field that differs from the run in the workdir.
     """
-    path = workdir / 'config.json'
-    data = {name: manifest[name] for name in ('fingerprint', 'image_size', 'decoding', 'protocol')}
+    check_run(config, workdir, manifest=manifest, init=init)
+    write_json(workdir / _FILE, _content(config, manifest, init))
+
+
+def check_run(
+    config: ConfigDict, workdir: pathlib.Path, *, manifest: dict, init: dict | None = None
+) -> None:
+    """Checks, as ``save_run`` does, and writes nothing."""
+    path = workdir / _FILE
+    if not path.exists():
+        return
     # Through JSON, as what it is compared with.
-    new = json.loads(json.dumps({'config': config.to_dict(), 'data': data}))
-    if path.exists():
-        old, now = _flat(_read(path)), _flat(new)
-        changes = [
-            f'{name}: {old.get(name)!r} -> {now.get(name)!r}'
-            for name in sorted(old.keys() | now.keys())
-            if old.get(name) != now.get(name) and name != 'config.data.dir'
-        ]
-        if changes:
-            raise InputError(
-                f'{workdir} holds a run with another config or data ({"; ".join(changes)}): repeat '
-                'its flags to go on with it, or give another --workdir'
-            )
-    write_json(path, new)
+    new = json.loads(json.dumps(_content(config, manifest, init)))
+    old, now = _flat(_as_asked(_read(path))), _flat(_as_asked(new))
+    changes = [
+        f'{name}: {old.get(name)!r} -> {now.get(name)!r}'
+        for name in sorted(old.keys() | now.keys())
+        if old.get(name) != now.get(name) and name != 'config.data.dir'
+    ]
+    if changes:
+        raise InputError(
+            f'{workdir} holds a run with another config or data ({"; ".join(changes)}): repeat '
+            'its flags to go on with it, or give another --workdir'
+        )
+
+
+def saved_init(workdir: pathlib.Path) -> dict | None:
+    """What the run in a workdir knows of the weights it started from; None if there are none."""
+    path = workdir / _FILE
+    return _read(path)['data'].get('init') if path.exists() else None
 
 
 def load_run(workdir: str | pathlib.Path) -> Run:
@@ -64,11 +84,34 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     Raises:
         InputError: if there is none.
     """
-    path = pathlib.Path(workdir) / 'config.json'
+    path = pathlib.Path(workdir) / _FILE
     if not path.is_file():
         raise InputError(f'no config.json in {workdir}: give the --workdir of a training run')
     content = _read(path)
-    return Run(config=ConfigDict(content['config']), data=content['data'])
+    return Run(config=ConfigDict(_with_tuples(content['config'])), data=content['data'])
+
+
+def _content(config, manifest, init):
+    data = {name: manifest[name] for name in ('fingerprint', 'image_size', 'decoding', 'protocol')}
+    return {'config': config.to_dict(), 'data': data | ({} if init is None else {'init': init})}
+
+
+def _as_asked(content):
+    """The content of a file with the fields that follow from weights as the user gave them."""
+    if (init := content['data'].get('init')) is None:
+        return content
+    config, weights = content['config'], {name: init[name] for name in ('sha256', 'origin')}
+    return {
+        'config': config | {'model': config['model'] | init['asked']},
+        'data': content['data'] | {'init': weights},
+    }
+
+
+def _with_tuples(value):
+    """A config's sequences are tuples, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(item) for name, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _read(path):

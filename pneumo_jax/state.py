@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
+from flax import nnx, traverse_util
 
-from pneumo_jax.models import build_model
+from pneumo_jax.models import build_model, param_stages
 
 __all__ = ['Graphs', 'TrainState', 'create_state', 'model_graphs', 'params_sha256']
 
@@ -48,13 +48,28 @@ class Graphs:
     eval: nnx.GraphDef = flax.struct.field(pytree_node=False)
 
 
-def model_graphs(config) -> Graphs:
-    """The graphs of ``config.model``, without any parameter."""
+def model_graphs(config, *, fixed_norms: tuple[int, ...] = ()) -> Graphs:
+    """The graphs of ``config.model``, without any parameter.
+
+    Args:
+        config: a run's config.
+        fixed_norms: stages of the network whose batch norms use and keep their running statistics
+            in training too.
+    """
     model = nnx.eval_shape(lambda: _build(config, jax.random.key(0)))
     modes = {
         'train': nnx.view(model, use_running_average=False, deterministic=False),
         'eval': nnx.view(model, use_running_average=True, deterministic=True),
     }
+    batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+    stages = traverse_util.flatten_dict(param_stages(model, batch_stats))
+    fixed = {path[:-1] for path, stage in stages.items() if stage in fixed_norms}
+    modes['train'] = nnx.view(
+        modes['train'],
+        only=lambda path, _: path in fixed,
+        raise_if_not_found=False,
+        use_running_average=True,
+    )
     return Graphs(
         **{mode: nnx.split(view, nnx.Param, nnx.BatchStat)[0] for mode, view in modes.items()}
     )

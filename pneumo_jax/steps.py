@@ -14,26 +14,31 @@ from pneumo_jax.data.augment import augment
 from pneumo_jax.data.geometry import film_to_image
 from pneumo_jax.losses import film_losses, mean_losses
 from pneumo_jax.metrics.mask import mask_sums
+from pneumo_jax.models import param_stages
 from pneumo_jax.models.heads import MASK_STRIDE
 from pneumo_jax.state import Graphs, TrainState
+from pneumo_jax.transfer import WHOLE, Phase
 
-__all__ = ['make_eval_step', 'make_predict_step', 'make_train_step']
+__all__ = ['make_eval_step', 'make_predict_step', 'make_train_step', 'unit_range']
 
 
 def make_train_step(
-    *, graphs: Graphs, tx: optax.GradientTransformation, config
+    *, graphs: Graphs, tx: optax.GradientTransformation, config, phase: Phase = WHOLE
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
-    """The step of training.
+    """The step of training, in one phase of a run.
 
     Args:
-        graphs: of ``state.model_graphs``.
-        tx: the optimizer that made the state's ``opt_state``.
+        graphs: of ``state.model_graphs``, for the phase.
+        tx: the optimizer that made the state's ``opt_state``, for the phase.
         config: a run's config; seed, augment and loss are read.
+        phase: which stages learn. The others keep their parameters to the bit, and nothing is
+            computed backwards through the layers below the shallowest that learns.
 
     Returns:
         A jitted function ``(state, batch) -> (state, metrics)`` that donates the state. The
         metrics are float32 scalars on the device: ``loss``, ``film_loss``, ``mask_loss`` (the
-        mean over films whose boxes are known, 0 in a batch without any), ``grad_norm``.
+        mean over films whose boxes are known, 0 in a batch without any), ``grad_norm`` (of what
+        learns).
     """
     root_key = jax.random.key(config.seed)
 
@@ -43,10 +48,13 @@ def make_train_step(
         images, boxes = augment(augment_key, images, boxes, config.augment)
         target = _mask_target(boxes, batch['num_boxes'], images.shape[1])
         known = boxes_known(batch['label'], batch['num_boxes'])
+        stages = param_stages(graphs.train, state.params)
+        learns = jax.tree.map(lambda stage: stage in phase.learning, stages)
 
         def loss_fn(params):
-            model = nnx.merge(graphs.train, params, state.batch_stats)
-            outputs = model(_standardise(images), rngs=nnx.Rngs(dropout=dropout_key))
+            fixed = jax.lax.stop_gradient(params)
+            model = nnx.merge(graphs.train, _where(learns, params, fixed), state.batch_stats)
+            outputs = model(images, rngs=nnx.Rngs(dropout=dropout_key))
             losses = film_losses(
                 outputs,
                 labels=batch['label'],
@@ -63,7 +71,8 @@ def make_train_step(
         metrics['grad_norm'] = optax.tree.norm(grads)
         return TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            # Not even zero is added to what does not learn: it would make 0.0 of -0.0.
+            params=_where(learns, optax.apply_updates(state.params, updates), state.params),
             batch_stats=batch_stats,
             opt_state=opt_state,
         ), metrics
@@ -110,14 +119,24 @@ def make_predict_step(*, graphs: Graphs) -> Callable[[dict, dict, jax.Array], di
     forward = _make_forward(graphs)
     return jax.jit(
         lambda params, batch_stats, image: _probabilities(
-            forward(params, batch_stats, _unit_range(image))
+            forward(params, batch_stats, unit_range(image))
         )
     )
 
 
+def unit_range(image):
+    """Pictures uint8 as float32 in [0, 1], as the models take them."""
+    return image.astype(jnp.float32) / 255
+
+
+def _where(chosen, tree, other):
+    """Leaves of one tree where a tree of bools is True, of the other elsewhere."""
+    return jax.tree.map(lambda first, a, b: a if first else b, chosen, tree, other)
+
+
 def _make_forward(graphs):
     def forward(params, batch_stats, images):
-        return nnx.merge(graphs.eval, params, batch_stats)(_standardise(images))
+        return nnx.merge(graphs.eval, params, batch_stats)(images)
 
     return forward
 
@@ -126,16 +145,7 @@ def _picture_coordinates(batch):
     """Pictures as float32 in [0, 1] and boxes in picture pixels."""
     image_size = batch['image'].shape[1]
     boxes = film_to_image(batch['boxes'], batch['film_size'], image_size)
-    return _unit_range(batch['image']), boxes
-
-
-def _unit_range(image):
-    return image.astype(jnp.float32) / 255
-
-
-def _standardise(images):
-    """[0, 1] to [-1, 1]."""
-    return 2 * images - 1
+    return unit_range(batch['image']), boxes
 
 
 def _mask_target(boxes, num_boxes, image_size):

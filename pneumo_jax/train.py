@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import pathlib
@@ -19,11 +20,13 @@ from pneumo_jax.data.pipeline import FilmSplit, train_batches
 from pneumo_jax.data.shards import load_manifest
 from pneumo_jax.early_stopping import EarlyStopping, Progress
 from pneumo_jax.errors import InputError
-from pneumo_jax.optimizer import make_optimizer, make_schedule
-from pneumo_jax.run_config import save_run
+from pneumo_jax.initial import initial_state, resolve_start
+from pneumo_jax.optimizer import make_run_optimizer, make_schedule
+from pneumo_jax.run_config import check_run, save_run
 from pneumo_jax.sharding import check_batch_size, make_mesh, replicate, shard_batch
 from pneumo_jax.state import TrainState, create_state, model_graphs, params_sha256
 from pneumo_jax.steps import make_eval_step, make_train_step
+from pneumo_jax.transfer import WHOLE, current_phase, make_phases, read_transfer
 from pneumo_jax.writers import MetricsWriter
 
 __all__ = ['train']
@@ -40,7 +43,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
     Args:
         config: fields as in ``configs/base.py``.
         workdir: folder of the run; receives config.json, checkpoints/, metrics.jsonl and
-            tensorboard/.
+            tensorboard/, and init_report.json where ``config.model.init_from`` is given.
 
     Returns:
         The last state. The best one is in the checkpoints.
@@ -61,24 +64,33 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
     _check_boxes(manifest['splits'], config)
 
     epoch_ends = _epoch_ends(len(train_split), config)
+    phases = make_phases(config, num_films=len(train_split))
+    start = resolve_start(config, workdir)
+    config = start.config
     schedule = make_schedule(
         config, num_steps=epoch_ends[-1], steps_per_epoch=len(train_split) / config.batch_size
     )
-    tx = make_optimizer(config.optimizer, learning_rate=schedule)
+    phase_step = functools.cache(functools.partial(_make_phase_step, config, schedule))
     graphs = model_graphs(config)
-    train_step = make_train_step(graphs=graphs, tx=tx, config=config)
+    tx = make_run_optimizer(config, learning_rate=schedule, graph=graphs.train)
     eval_step = make_eval_step(graphs=graphs, config=config)
 
     with workdir_lock(workdir), Checkpoints(workdir) as checkpoints:
-        save_run(config, workdir, manifest=manifest)
+        check_run(config, workdir, manifest=manifest, init=start.init)
         state = replicate(create_state(config, tx), mesh)
         progress = Progress()
         if (restored := checkpoints.restore_latest(state)) is not None:
             state, meta = restored
             progress = Progress(**meta['progress'])
             log.info('going on after epoch %d, step %d', meta['epoch'], state.step)
+        else:
+            state = initial_state(
+                state, start, graphs=graphs, split=train_split, mesh=mesh, workdir=workdir
+            )
+        save_run(config, workdir, manifest=manifest, init=start.init)
         first_epoch = 0 if restored is None else meta['epoch']
         _log_start(config, state, mesh, train_split, validation_split, epoch_ends)
+        _log_phases(config, phases)
 
         with MetricsWriter(workdir, resume_step=int(state.step)) as writer:
             for epoch in range(first_epoch + 1, config.num_epochs + 1):
@@ -86,7 +98,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
                     break
                 state, figures = _train_epoch(
                     state,
-                    train_step=train_step,
+                    train_step_at=lambda step: phase_step(current_phase(phases, step)),
                     split=train_split,
                     mesh=mesh,
                     config=config,
@@ -148,7 +160,13 @@ def _epoch_ends(num_films: int, config) -> list[int]:
     ]
 
 
-def _train_epoch(state, *, train_step, split, mesh, config, end, epoch):
+def _make_phase_step(config, schedule, phase):
+    graphs = model_graphs(config, fixed_norms=phase.fixed_norms)
+    tx = make_run_optimizer(config, learning_rate=schedule, graph=graphs.train, phase=phase)
+    return make_train_step(graphs=graphs, tx=tx, config=config, phase=phase)
+
+
+def _train_epoch(state, *, train_step_at, split, mesh, config, end, epoch):
     """Steps up to ``end``; gives the state and the means of the training figures."""
     start = int(state.step)
     steps = range(start, end)
@@ -164,8 +182,8 @@ def _train_epoch(state, *, train_step, split, mesh, config, end, epoch):
         leave=False,
         disable=not sys.stderr.isatty(),
     )
-    for batch in bar:
-        state, metrics = train_step(state, shard_batch(batch, mesh))
+    for step, batch in zip(steps, bar, strict=True):
+        state, metrics = train_step_at(step)(state, shard_batch(batch, mesh))
         # The figures of the step before are read while this one runs.
         if last is not None:
             _add(totals, last, bar)
@@ -205,6 +223,18 @@ def _log_start(config, state, mesh, train_split, validation_split, epoch_ends):
         config.num_epochs,
         epoch_ends[-1],
     )
+
+
+def _log_phases(config, phases):
+    for phase in phases:
+        if len(phases) > 1 or phase.learning != WHOLE.learning:
+            stages = [f'stage {stage}' for stage in phase.learning[:-1]]
+            log.info('from step %d on learn: %s', phase.start, ', '.join(['the heads', *stages]))
+    if not config.model.get('init_from', '') and not read_transfer(config).is_plain:
+        log.warning(
+            'config.transfer is meant for pretrained weights, and config.model.init_from is empty: '
+            'stages that do not learn stay random'
+        )
 
 
 def _log_epoch(epoch, config, figures, validation, improved):

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from pneumo_jax.checkpoint import Checkpoints
-from pneumo_jax.optimizer import make_optimizer, make_schedule
+from pneumo_jax.optimizer import make_run_optimizer
 from pneumo_jax.run_config import load_run
 from pneumo_jax.scoring import Thresholds
 from pneumo_jax.sharding import abstract_replicated, check_batch_size, make_mesh
@@ -53,10 +53,9 @@ def load_trained(workdir) -> TrainedModel:
     config = run.config
     mesh = make_mesh()
     check_batch_size(config.eval.batch_size, mesh, 'config.eval.batch_size')
+    graphs = model_graphs(config)
     # The optimizer's state is part of a checkpoint; its shape does not depend on the schedule.
-    tx = make_optimizer(
-        config.optimizer, learning_rate=make_schedule(config, num_steps=1, steps_per_epoch=1)
-    )
+    tx = make_run_optimizer(config, learning_rate=lambda step: 0.0, graph=graphs.eval)
     like = abstract_replicated(jax.eval_shape(lambda: create_state(config, tx)), mesh)
     with Checkpoints(workdir, read_only=True) as checkpoints:
         state, meta = checkpoints.restore_best(like)
@@ -66,7 +65,7 @@ def load_trained(workdir) -> TrainedModel:
         # Runs that do not say are older than the other way.
         decoding=run.data.get('decoding', 'exact'),
         mesh=mesh,
-        graphs=model_graphs(config),
+        graphs=graphs,
         state=jax.block_until_ready(state),
         thresholds=Thresholds(**meta['thresholds']),
         epoch=meta['epoch'],

@@ -9,18 +9,26 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # From the roof to the cellar; a module may import from its own floor and below.
 FLOORS = [
-    ('main', 'evaluate', 'predict'),
+    ('main', 'evaluate', 'predict', 'models.__main__'),
     ('train',),
+    ('initial',),
+    # A run of this project is one kind of weights; readers of files stand further below.
+    ('pretrained',),
     ('trained',),
-    ('scoring', 'checkpoint', 'run_config'),
+    ('scoring', 'checkpoint', 'run_config', 'batch_moments'),
     ('steps', 'command', 'writers', 'early_stopping', 'overlay', 'output_folder'),
-    ('state', 'losses', 'optimizer', 'sharding'),
+    ('state', 'losses', 'optimizer', 'sharding', 'transfer'),
     ('models',),
+    ('pretrained.weight_file',),
+    ('pretrained.keras_zip', 'pretrained.torch_file', 'pretrained.safetensors_file'),
+    ('pretrained.hdf5_file', 'pretrained.torch_pickle'),
+    ('pretrained.archive', 'pretrained.foreign', 'pretrained.keras3'),
+    ('pretrained.state_dict', 'pretrained.torch_globals'),
     ('boxes', 'metrics', 'data.pipeline', 'data.augment', 'data.isolated'),
     ('data.dicom', 'data.example', 'data.shards'),
     ('data.codecs', 'data.grey_values'),
     ('data.picture', 'data.dicom_header', 'data.tfrecord'),
-    ('data.jpeg', 'data.codestream', 'data.dicom_scan', 'read_flags'),
+    ('data.jpeg', 'data.codestream', 'data.dicom_scan', 'read_flags', 'hdf5'),
     ('data.film', 'workers'),
     ('data.geometry', 'errors', 'files'),
 ]

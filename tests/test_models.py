@@ -1,17 +1,20 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import nnx, traverse_util
 
 from configs import base
 from pneumo_jax.errors import InputError
-from pneumo_jax.models import BACKBONES, build_model
-from pneumo_jax.models.layers import Conv, scaled_width, upsample_to
+from pneumo_jax.models import BACKBONES, NUM_STAGES, build_model, param_stages
+from pneumo_jax.models.conventions import OWN, Conventions
+from pneumo_jax.models.resnet import BasicBlock, BottleneckBlock, ResNet
 from pneumo_jax.state import create_state, model_graphs, params_sha256
 
-TINY = ('resnet_tiny', 'vgg_tiny', 'mobilenet_tiny')
+TINY = ('resnet_tiny', 'vgg_tiny', 'mobilenet_v1_tiny', 'mobilenet_tiny', 'mobilenet_v3_tiny')
 
 
 def model_config(name, **fields):
@@ -21,37 +24,103 @@ def model_config(name, **fields):
     return config
 
 
-def count_parameters(module):
-    return sum(x.size for x in jax.tree.leaves(nnx.state(module, nnx.Param)))
+@functools.cache
+def abstract_backbone(name, conventions=OWN):
+    return nnx.eval_shape(lambda: BACKBONES[name](conventions=conventions, rngs=nnx.Rngs(0)))
+
+
+def map_sizes(name, size, conventions=OWN):
+    """{stride: side of the map} of a picture; channels are checked on the way."""
+    backbone = abstract_backbone(name, conventions)
+    maps = nnx.eval_shape(lambda b: b(jnp.zeros((2, size, size, 1))), backbone)
+    for stride, channels in backbone.channels.items():
+        batch, height, width, features = maps[stride].shape
+        assert (batch, width, features) == (2, height, channels)
+    return {stride: m.shape[1] for stride, m in maps.items()}
 
 
 @pytest.mark.parametrize('name', BACKBONES)
 def test_maps_have_the_strides_and_channels_they_claim(name):
-    size = 96
-    backbone = nnx.eval_shape(lambda: BACKBONES[name](rngs=nnx.Rngs(0)))
-    maps = nnx.eval_shape(lambda b: b(jnp.zeros((2, size, size, 1))), backbone)
-    assert {stride: m.shape for stride, m in maps.items()} == {
-        stride: (2, size // stride, size // stride, channels)
-        for stride, channels in backbone.channels.items()
-    }
+    assert map_sizes(name, 96) == {4: 24, 8: 12, 16: 6, 32: 3}
 
 
-# Published counts of the 3-channel networks without their classifier: torchvision's totals less the
-# last dense layer (resnet18 11,689,512 - 513,000, ...), Keras' for VGG19 and MobileNetV2 no_top.
+@pytest.mark.parametrize('padding', ['symmetric', 'same'])
 @pytest.mark.parametrize(
-    ('name', 'published'),
+    'name', ['resnet18', 'resnet50', 'mobilenet_v1', 'mobilenet_v2', 'mobilenet_v3_small']
+)
+def test_odd_sizes_round_up(name, padding):
+    sizes = {stride: -(-97 // stride) for stride in (4, 8, 16, 32)}
+    assert map_sizes(name, 97, Conventions(padding=padding)) == sizes
+
+
+@pytest.mark.parametrize(
+    ('name', 'padding', 'size', 'sizes'),
     [
-        ('resnet18', 11_176_512),
-        ('resnet34', 21_284_672),
-        ('resnet50', 23_508_032),
-        ('vgg16', 14_714_688),
-        ('vgg19', 20_024_384),
-        ('mobilenet_v2', 2_223_872),
+        # Keras' MobileNet V1 loses a row where TensorFlow's SAME does not.
+        ('mobilenet_v1', 'late', 96, {4: 24, 8: 12, 16: 6, 32: 3}),
+        ('mobilenet_v1', 'late', 97, {4: 24, 8: 12, 16: 6, 32: 3}),
+        ('mobilenet_v1', 'late', 75, {4: 19, 8: 9, 16: 4, 32: 2}),
+        ('mobilenet_v1', 'same', 75, {4: 19, 8: 10, 16: 5, 32: 3}),
+        # Pooling without padding rounds down.
+        ('vgg16', 'same', 97, {4: 24, 8: 12, 16: 6, 32: 3}),
     ],
 )
-def test_parameter_counts_are_the_published_ones(name, published):
-    backbone = nnx.eval_shape(lambda: BACKBONES[name](in_channels=3, rngs=nnx.Rngs(0)))
-    assert count_parameters(backbone) == published
+def test_where_odd_sizes_round_down(name, padding, size, sizes):
+    assert map_sizes(name, size, Conventions(padding=padding)) == sizes
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_every_parameter_belongs_to_exactly_one_stage(name):
+    backbone = abstract_backbone(name)
+    prefixes = [prefix for group in backbone.stage_prefixes for prefix in group]
+    assert len(backbone.stage_prefixes) == NUM_STAGES
+    params = nnx.to_pure_dict(nnx.state(backbone, nnx.Param))
+    for path in traverse_util.flatten_dict(params):
+        dotted = '.'.join(map(str, path)) + '.'
+        assert sum(dotted.startswith(f'{prefix}.') for prefix in prefixes) == 1, dotted
+
+
+@pytest.mark.parametrize('name', TINY)
+def test_parts_of_a_stage_work_at_its_resolution(name):
+    """Each part of a stage changes the maps from the stage's own stride on, and none before."""
+    own = (2, 4, 8, 16, 32) if name != 'vgg_tiny' else (1, 2, 4, 8, 16)
+    config = model_config(name, zero_init=False)
+    graph, state = model_graphs(config).eval, initial_state(config)
+    images = jax.random.normal(jax.random.key(1), (1, 64, 64, 1))
+
+    @jax.jit
+    def maps_of(params):
+        return nnx.merge(graph, params, state.batch_stats).backbone(images)
+
+    maps = maps_of(state.params)
+    groups = nnx.merge(graph, state.params, state.batch_stats).backbone.stage_prefixes
+    for stride, group in zip(own, groups, strict=True):
+        for prefix in group:
+            params = jax.tree_util.tree_map_with_path(
+                lambda path, x, prefix=prefix: x + 0.05 * is_below(path, prefix), state.params
+            )
+            changed = {s for s, m in maps_of(params).items() if not np.array_equal(m, maps[s])}
+            assert changed == {s for s in (4, 8, 16, 32) if s >= stride}, prefix
+
+
+@pytest.mark.parametrize('name', TINY)
+def test_param_stages_are_the_groups_in_order_and_heads_last(name):
+    config = model_config(name)
+    graph, state = model_graphs(config).eval, initial_state(config)
+    model = nnx.merge(graph, state.params, state.batch_stats)
+    stages = param_stages(graph, state.params)
+    assert stages == param_stages(model, state.params)
+    for path, stage in jax.tree_util.tree_leaves_with_path(stages):
+        if stage == NUM_STAGES:
+            assert path[0].key != 'backbone'
+        else:
+            assert any(is_below(path, p) for p in model.backbone.stage_prefixes[stage])
+
+
+def is_below(path, prefix):
+    """Whether a parameter of a model belongs to a part of the backbone."""
+    names = [str(key.key) for key in path]
+    return names[: prefix.count('.') + 2] == ['backbone', *prefix.split('.')]
 
 
 def initial_state(config):
@@ -75,6 +144,8 @@ def test_eval_answers_depend_on_one_film_alone(name):
 def test_train_mode_drops_out_and_updates_statistics(name):
     config = model_config(name, dropout=0.5)
     graph, state = model_graphs(config).train, initial_state(config)
+    # The film head's weights start at zero, which hides what is dropped.
+    state.params['film_head']['dense']['kernel'] += 1.0
     images = jax.random.normal(jax.random.key(1), (4, 64, 64, 1))
 
     @jax.jit
@@ -117,38 +188,102 @@ def test_same_seed_same_parameters():
     assert first == second != params_sha256(initial_state(config).params)
 
 
-def test_upsampling_repeats_cells():
-    x = jnp.arange(4.0).reshape(1, 2, 2, 1)
-    up = upsample_to(x, jnp.zeros((1, 4, 4, 7)))
-    np.testing.assert_array_equal(up[0, :, :, 0], np.kron(x[0, :, :, 0], np.ones((2, 2))))
+@pytest.mark.parametrize(('version', 'reads_odd'), [('v1', False), ('v1.5', True)])
+def test_version_says_where_a_bottleneck_loses_resolution(version, reads_odd):
+    """Every other row is all that a 1x1 convolution of stride 2 sees."""
+    block = BottleneckBlock(
+        8,
+        4,
+        stride=2,
+        zero_init=False,
+        conventions=Conventions(version=version),
+        dtype=jnp.float32,
+        rngs=nnx.Rngs(0),
+    )
+    x = jax.random.normal(jax.random.key(1), (2, 8, 8, 8))
+    odd = x.at[:, 1::2].add(1.0)
+    assert bool(np.array_equal(block(x), block(odd))) != reads_odd
 
 
-def test_scaled_width_is_mobilenets_rule():
-    # From the reference implementation's channel tables for width 0.35 and 1.4.
-    assert [scaled_width(c, 0.35) for c in (16, 24, 32, 64, 96, 160, 320)] == [
-        8, 8, 16, 24, 32, 56, 112,
-    ]  # fmt: skip
-    assert [scaled_width(c, 1.4) for c in (16, 24, 32, 64, 96, 160, 320)] == [
-        24, 32, 48, 88, 136, 224, 448,
-    ]  # fmt: skip
+@pytest.mark.parametrize(('block', 'last'), [(BasicBlock, 'conv2'), (BottleneckBlock, 'conv3')])
+@pytest.mark.parametrize('zero_init', [True, False])
+def test_zero_init_starts_residual_blocks_as_the_identity(block, last, zero_init):
+    @jax.jit
+    def initial_params():
+        backbone = ResNet(
+            stage_sizes=(1, 1, 1, 1), block=block, base=8, zero_init=zero_init, rngs=nnx.Rngs(0)
+        )
+        return nnx.to_pure_dict(nnx.state(backbone, nnx.Param))
+
+    flat = traverse_util.flatten_dict(initial_params())
+    scales = {path: x for path, x in flat.items() if path[-2:] == ('norm', 'scale')}
+    assert any(last in path for path in scales)
+    for path, scale in scales.items():
+        assert np.all(scale == (0 if zero_init and last in path else 1)), path
 
 
-@pytest.mark.parametrize(
-    ('kernel', 'stride', 'groups'), [(1, 1, 1), (1, 2, 1), (3, 1, 8), (3, 2, 8)]
-)
-@pytest.mark.parametrize('size', [9, 12])
-def test_convolutions_agree_with_xlas_own(kernel, stride, groups, size):
-    pad = (kernel - 1) // 2
-    arguments = (8, 8, (kernel, kernel))
-    options = {
-        'strides': (stride, stride),
-        'padding': ((pad, pad), (pad, pad)),
-        'feature_group_count': groups,
-        'bias_init': nnx.initializers.normal(1.0),
-    }
-    ours = Conv(*arguments, **options, rngs=nnx.Rngs(0))
-    theirs = nnx.Conv(*arguments, **options, rngs=nnx.Rngs(0))
-    x = jax.random.normal(jax.random.key(1), (2, size, size, 8))
-    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
-    grad = [jax.grad(lambda x, m=m: jnp.sum(m(x) ** 2))(x) for m in (ours, theirs)]
-    np.testing.assert_allclose(*grad, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize('name', ['resnet_small', 'vgg_tiny', 'mobilenet_tiny'])
+def test_weights_start_with_the_spread_of_he(name):
+    params = traverse_util.flatten_dict(initial_state(model_config(name)).params['backbone'])
+    kernels = {path: x for path, x in params.items() if path[-1] == 'kernel' and x.size > 4000}
+    assert kernels
+    for path, x in kernels.items():
+        height, width, _, features = x.shape
+        assert np.std(x) == pytest.approx(np.sqrt(2 / (height * width * features)), rel=0.05), path
+
+
+@pytest.mark.parametrize('name', [*TINY, 'resnet_seed'])
+def test_epsilon_reaches_every_norm_of_the_backbone_and_no_other(name):
+    config = model_config(name)
+    config.model.conventions.epsilon = 0.125
+    model = nnx.eval_shape(lambda: build_model(config.model, rngs=nnx.Rngs(0)))
+    norms = [(p, m) for p, m in nnx.iter_modules(model) if isinstance(m, nnx.BatchNorm)]
+    assert {m.epsilon for path, m in norms if path[0] == 'backbone'} == {0.125}
+    assert {m.epsilon for path, m in norms if path[0] != 'backbone'} == {1e-5}
+
+
+def test_empty_conventions_are_our_own_and_wrong_ones_are_refused():
+    config = model_config('resnet_tiny').model
+    assert build(config).normalisation == OWN.normalisation
+    config.conventions.padding = 'valid'
+    with pytest.raises(InputError, match=r"padding='valid'.*symmetric, same, late"):
+        build(config)
+
+
+def test_config_of_an_older_run_builds_the_same_model():
+    config = model_config('resnet_tiny').model
+    new = nnx.graphdef(build(config))
+    del config.conventions, config.zero_init, config.init_from
+    assert nnx.graphdef(build(config)) == new
+
+
+@pytest.mark.parametrize('normalisation', ['tf', 'torch', 'caffe'])
+def test_grey_film_is_repeated_and_normalised_for_three_channels(normalisation):
+    config = model_config('mobilenet_v1_tiny', in_channels=3)
+    config.model.conventions.normalisation = normalisation
+    graph, state = model_graphs(config).eval, initial_state(config)
+    film = np.asarray(jax.random.uniform(jax.random.key(0), (2, 32, 32, 1)))
+    normalised = {
+        'tf': film * 2 - np.ones(3),
+        'torch': (film - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+        'caffe': film * 255 - [103.939, 116.779, 123.68],
+    }[normalisation]
+
+    @jax.jit
+    def logits(film, normalised):
+        model = nnx.merge(graph, state.params, state.batch_stats)
+        by_hand = model.mask_head(model.pyramid(model.backbone(normalised)))
+        return model(film)['mask_logits'], by_hand
+
+    np.testing.assert_allclose(*logits(film, normalised), rtol=1e-4, atol=1e-4)
+
+
+def test_one_channel_refuses_a_normalisation_of_colours():
+    config = model_config('mobilenet_tiny').model
+    config.conventions.normalisation = 'torch'
+    with pytest.raises(InputError, match='in_channels=3'):
+        build_model(config, rngs=nnx.Rngs(0))(jnp.zeros((1, 32, 32, 1)))
+
+
+def build(config):
+    return nnx.eval_shape(lambda: build_model(config, rngs=nnx.Rngs(0)))

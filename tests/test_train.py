@@ -138,11 +138,17 @@ def test_fault_50_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
         train(tiny_config, tmp_path)
 
 
-@pytest.mark.parametrize('config', ['resnet', 'vgg19', 'mobilenet'])
-def test_headline_configs_train_by_the_same_command(phantom_shards, tmp_path, config):
-    model = importlib.import_module(f'configs.{config}').get_config().model.name
+@pytest.mark.parametrize(
+    ('config', 'start'), [('resnet', ()), ('vgg19', ('scratch',)), ('mobilenet', ('scratch',))]
+)
+def test_headline_configs_train_by_the_same_command(phantom_shards, tmp_path, config, start):
+    model = importlib.import_module(f'configs.{config}').get_config(*start).model.name
+    command = train_command(phantom_shards, tmp_path, config=config, model=model)
     result = run_command(
-        *train_command(phantom_shards, tmp_path, config=config, model=model),
+        *(
+            f'{part}:{start[0]}' if start and part.endswith(f'{config}.py') else part
+            for part in command
+        ),
         '--config.num_epochs=1',
         '--config.model.width=0.125',
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +11,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pneumo_jax.errors import InputError
-from pneumo_jax.models import heads, mobilenet, resnet, vgg
+from pneumo_jax.models import heads, mobilenet_v1, mobilenet_v2, mobilenet_v3, resnet, vgg
+from pneumo_jax.models.conventions import OWN, normalise
+from pneumo_jax.models.stages import NUM_STAGES, param_stages
 
-__all__ = ['BACKBONES', 'FilmModel', 'build_model']
+__all__ = ['BACKBONES', 'NUM_STAGES', 'FilmModel', 'build_backbone', 'build_model', 'param_stages']
 
-# Every builder takes (width, in_channels, dtype, rngs) by keyword and gives a backbone: a module
-# with `channels`, {stride: number of channels}, whose call maps a float picture [B,S,S,in_channels]
-# to {stride: feature map [B,S/stride,S/stride,channels[stride]]}.
+# Every builder takes (width, in_channels, conventions, zero_init, dtype, rngs) by keyword and gives
+# a backbone: a module with `in_channels`, `channels`, {stride: number of channels} for the strides
+# 4, 8, 16 and 32, and `stage_prefixes`, five groups of paths of its parts, shallow to deep. Its
+# call maps normalised pictures [B,S,S,in_channels] to {stride: map [B,S/stride,S/stride,channels]}.
 BACKBONES: dict[str, Callable[..., nnx.Module]] = {
     'resnet_tiny': functools.partial(
         resnet.ResNet, stage_sizes=(1, 1, 1, 1), block=resnet.BasicBlock, stem='small', base=8
@@ -30,13 +34,29 @@ BACKBONES: dict[str, Callable[..., nnx.Module]] = {
     'resnet50': functools.partial(
         resnet.ResNet, stage_sizes=(3, 4, 6, 3), block=resnet.BottleneckBlock
     ),
+    'resnet101': functools.partial(
+        resnet.ResNet, stage_sizes=(3, 4, 23, 3), block=resnet.BottleneckBlock
+    ),
     'vgg_tiny': functools.partial(vgg.VGG, stage_sizes=(1, 1, 1, 1, 1), base=8, batch_norm=True),
     'vgg16': functools.partial(vgg.VGG, stage_sizes=(2, 2, 3, 3, 3)),
     'vgg16_bn': functools.partial(vgg.VGG, stage_sizes=(2, 2, 3, 3, 3), batch_norm=True),
     'vgg19': functools.partial(vgg.VGG, stage_sizes=(2, 2, 4, 4, 4)),
     'vgg19_bn': functools.partial(vgg.VGG, stage_sizes=(2, 2, 4, 4, 4), batch_norm=True),
-    'mobilenet_tiny': functools.partial(mobilenet.MobileNetV2, stages=mobilenet.TINY_STAGES),
-    'mobilenet_v2': functools.partial(mobilenet.MobileNetV2, stages=mobilenet.V2_STAGES),
+    'mobilenet_v1_tiny': functools.partial(
+        mobilenet_v1.MobileNetV1, blocks=mobilenet_v1.TINY_BLOCKS
+    ),
+    'mobilenet_v1': functools.partial(mobilenet_v1.MobileNetV1, blocks=mobilenet_v1.V1_BLOCKS),
+    'mobilenet_tiny': functools.partial(mobilenet_v2.MobileNetV2, stages=mobilenet_v2.TINY_STAGES),
+    'mobilenet_v2': functools.partial(mobilenet_v2.MobileNetV2, stages=mobilenet_v2.V2_STAGES),
+    'mobilenet_v3_tiny': functools.partial(
+        mobilenet_v3.MobileNetV3, blocks=mobilenet_v3.TINY_BLOCKS, top_features=64
+    ),
+    'mobilenet_v3_small': functools.partial(
+        mobilenet_v3.MobileNetV3, blocks=mobilenet_v3.SMALL_BLOCKS, top_features=1024
+    ),
+    'mobilenet_v3_large': functools.partial(
+        mobilenet_v3.MobileNetV3, blocks=mobilenet_v3.LARGE_BLOCKS, top_features=1280
+    ),
 }
 
 
@@ -45,6 +65,7 @@ class FilmModel(nnx.Module):
 
     Args:
         backbone: a module of ``BACKBONES``.
+        normalisation: of the input, a name of ``conventions.NORMALISATIONS``.
         dropout: rate before the film head's dense layer.
         pyramid_channels: width of the pyramid.
         dtype: of the activations; parameters are float32.
@@ -55,6 +76,7 @@ class FilmModel(nnx.Module):
         self,
         backbone: nnx.Module,
         *,
+        normalisation: str,
         dropout: float,
         pyramid_channels: int,
         dtype: jnp.dtype,
@@ -62,6 +84,7 @@ class FilmModel(nnx.Module):
     ):
         channels = backbone.channels
         self.backbone = backbone
+        self.normalisation = normalisation
         self.pyramid = heads.Pyramid(channels, features=pyramid_channels, dtype=dtype, rngs=rngs)
         self.film_head = heads.FilmHead(
             channels[max(channels)], pyramid_channels, dropout=dropout, rngs=rngs
@@ -72,13 +95,14 @@ class FilmModel(nnx.Module):
         """Logits of a batch of pictures.
 
         Args:
-            images: float [B,S,S,in_channels], standardised; S is a multiple of 32.
+            images: float [B,S,S,1] or [B,S,S,3] in [0, 1]; S is a multiple of 32. One channel is
+                repeated for a backbone of three.
             rngs: with a ``dropout`` stream when training, else None.
 
         Returns:
             ``film_logits`` float32 [B] and ``mask_logits`` float32 [B,m,m,1], m = S/4.
         """
-        maps = self.backbone(images)
+        maps = self.backbone(normalise(images, self.normalisation, self.backbone.in_channels))
         pyramid = self.pyramid(maps)
         return {
             'film_logits': self.film_head(maps[max(maps)], pyramid, rngs=rngs),
@@ -91,23 +115,46 @@ def build_model(config, *, rngs: nnx.Rngs) -> FilmModel:
 
     Args:
         config: section ``model`` of a run's config (``configs/base.py`` documents the fields).
+            Configs of older runs lack ``conventions`` and ``zero_init``.
         rngs: source of the initial parameters, stream ``params``.
 
     Raises:
-        InputError: for a name that is not in ``BACKBONES``.
+        InputError: for a name that is not in ``BACKBONES``, or unknown conventions.
     """
-    if config.name not in BACKBONES:
-        raise InputError(
-            f'config.model.name={config.name!r} is unknown; choose one of {", ".join(BACKBONES)}'
-        )
+    conventions = _conventions(config)
     dtype = jnp.dtype(config.dtype)
-    backbone = BACKBONES[config.name](
-        width=config.width, in_channels=config.in_channels, dtype=dtype, rngs=rngs
+    backbone = build_backbone(
+        config.name,
+        width=config.width,
+        in_channels=config.in_channels,
+        conventions=conventions,
+        zero_init=config.get('zero_init', True),
+        dtype=dtype,
+        rngs=rngs,
     )
     return FilmModel(
         backbone,
+        normalisation=conventions.normalisation,
         dropout=config.dropout,
         pyramid_channels=config.pyramid_channels,
         dtype=dtype,
         rngs=rngs,
     )
+
+
+def build_backbone(name: str, **options) -> nnx.Module:
+    """The backbone of a name; options as the builders of ``BACKBONES`` take them.
+
+    Raises:
+        InputError: for a name that is not in ``BACKBONES``.
+    """
+    if name not in BACKBONES:
+        raise InputError(
+            f'config.model.name={name!r} is unknown; choose one of {", ".join(BACKBONES)}'
+        )
+    return BACKBONES[name](**options)
+
+
+def _conventions(config):
+    given = {name: value for name, value in config.get('conventions', {}).items() if value}
+    return dataclasses.replace(OWN, **given)

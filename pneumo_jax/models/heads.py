@@ -47,7 +47,16 @@ class FilmHead(nnx.Module):
 
     def __init__(self, deepest: int, features: int, *, dropout: float, rngs: nnx.Rngs):
         self.dropout = nnx.Dropout(dropout)
-        self.dense = nnx.Linear(deepest + features, 1, dtype=jnp.float32, rngs=rngs)
+        # From zero the first answer is one half for every film. Random weights on a thousand
+        # features of a pretrained backbone are noise that few films do not unlearn (a frozen
+        # MobileNet V2 and 160 real films: AUROC 0.66 with them, 0.71 without).
+        self.dense = nnx.Linear(
+            deepest + features,
+            1,
+            kernel_init=nnx.initializers.zeros,
+            dtype=jnp.float32,
+            rngs=rngs,
+        )
 
     def __call__(self, deepest, pyramid, *, rngs: nnx.Rngs | None = None):
         """Float32 logits [B] of two maps [B,h,w,C]."""

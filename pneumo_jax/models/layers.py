@@ -8,9 +8,20 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-__all__ = ['Conv', 'ConvNorm', 'max_pool', 'scaled_width', 'upsample_to']
+from pneumo_jax.models.conventions import OWN, Conventions
 
-# He et al. 2015 (arXiv:1502.01852), fan-out as in the ResNet papers' public code.
+__all__ = [
+    'Conv',
+    'ConvNorm',
+    'conv_padding',
+    'he_normal',
+    'max_pool',
+    'scaled_width',
+    'upsample_to',
+]
+
+# He et al. 2015 (arXiv:1502.01852). Fan-out keeps the size of gradients through the layers; it is
+# what the public code of the ResNet papers and the PyTorch versions of all families here take.
 he_normal = nnx.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
 
 
@@ -20,6 +31,7 @@ class Conv(nnx.Conv):
     There 1x1 convolutions become matrix products, and depthwise ones sums of shifted products:
     3 to 4 times as fast in training a MobileNet, 1.2 to 1.4 times a ResNet-50 (jax 0.10). The
     choice is made at compilation, by the platform compiled for; results differ by rounding only.
+    Strides are a pair; padding is what ``conv_padding`` gives.
     """
 
     def __call__(self, x):
@@ -54,8 +66,10 @@ class Conv(nnx.Conv):
         return x[:, :: self.strides[0], :: self.strides[1]] @ kernel[0, 0]
 
     def _depthwise(self, x, kernel):
-        (top, bottom), (left, right) = self.padding
-        x = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        pads = self.padding
+        if isinstance(pads, str):
+            pads = jax.lax.padtype_to_pads(x.shape[1:3], self.kernel_size, self.strides, pads)
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
         height, width = (
             (x.shape[1] - self.kernel_size[0]) // self.strides[0] + 1,
             (x.shape[2] - self.kernel_size[1]) // self.strides[1] + 1,
@@ -72,7 +86,7 @@ class Conv(nnx.Conv):
 class ConvNorm(nnx.Module):
     """Convolution, batch normalisation and activation.
 
-    Padding is symmetric, (kernel - 1) / 2 on every side. Statistics run with momentum 0.9.
+    Weights start as He et al. 2015 have it, biases at zero. Statistics run with momentum 0.9.
 
     Args:
         in_features: input channels.
@@ -84,6 +98,7 @@ class ConvNorm(nnx.Module):
         batch_norm: False leaves the normalisation out and gives the convolution a bias.
         zero_scale: start the normalisation's scale at zero, so that a residual branch starts as
             the identity (Goyal et al. 2017, arXiv:1706.02677).
+        conventions: their padding and epsilon are read.
         dtype: of the activations.
         rngs: source of the initial parameters.
     """
@@ -99,16 +114,16 @@ class ConvNorm(nnx.Module):
         act: Callable | None = jax.nn.relu,
         batch_norm: bool = True,
         zero_scale: bool = False,
+        conventions: Conventions = OWN,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        pad = (kernel - 1) // 2
         self.conv = Conv(
             in_features,
             features,
             (kernel, kernel),
             strides=(stride, stride),
-            padding=((pad, pad), (pad, pad)),
+            padding=conv_padding(conventions.padding, kernel, stride, depthwise=groups > 1),
             feature_group_count=groups,
             use_bias=not batch_norm,
             kernel_init=he_normal,
@@ -121,7 +136,7 @@ class ConvNorm(nnx.Module):
                 features,
                 use_running_average=False,
                 momentum=0.9,
-                epsilon=1e-5,
+                epsilon=conventions.epsilon,
                 scale_init=scale_init,
                 dtype=dtype,
                 rngs=rngs,
@@ -129,13 +144,32 @@ class ConvNorm(nnx.Module):
         else:
             self.norm = None
         self.act = act
+        self.features = features
 
     def __call__(self, x):
-        """Maps [B,H,W,in_features] to [B,ceil(H/stride),ceil(W/stride),features]."""
+        """Maps [B,H,W,in_features] to [B,ceil(H/stride),ceil(W/stride),features].
+
+        Padding ``late`` of a depthwise convolution rounds down instead.
+        """
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
         return x if self.act is None else self.act(x)
+
+
+def conv_padding(name: str, kernel: int, stride: int, *, depthwise: bool = False):
+    """The ``padding`` of ``Conv``: a string of XLA's, or pixels ((top, bottom), (left, right)).
+
+    Args:
+        name: one of ``conventions.PADDINGS``.
+        kernel: side of the square kernel, odd.
+        stride: 1 or 2.
+        depthwise: only these are padded ``late``, other convolutions are then SAME.
+    """
+    half = (kernel - 1) // 2
+    if name == 'symmetric' or stride == 1:
+        return ((half, half),) * 2
+    return ((half - 1, half),) * 2 if name == 'late' and depthwise else 'SAME'
 
 
 def max_pool(x, window: int, stride: int, *, pad: int = 0):

@@ -1,104 +1,68 @@
-"""MobileNet V2: Sandler et al. 2018 (arXiv:1801.04381)."""
+"""What the three MobileNets share: a stem, blocks of depthwise convolutions, maps by resolution."""
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Sequence
+
 from flax import nnx
 from flax.core import FrozenDict
 
-from pneumo_jax.models.layers import ConvNorm, scaled_width
+__all__ = ['MobileNet']
 
-__all__ = ['TINY_STAGES', 'V2_STAGES', 'MobileNetV2']
-
-# (expansion, channels, blocks, stride of the first block) of table 2 of the paper.
-V2_STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
-TINY_STAGES = ((1, 8, 1, 1), (2, 8, 1, 2), (2, 16, 1, 2), (2, 16, 1, 2), (2, 24, 1, 2))
-
-_STEM, _LAST = 32, 1280
+_STRIDES = (2, 4, 8, 16, 32)
 
 
-class MobileNetV2(nnx.Module):
-    """Inverted residual blocks behind a 3x3 convolution; maps at strides 4, 8, 16 and 32.
+class MobileNet(nnx.Module):
+    """Blocks behind a stem of stride 2; the last of each resolution gives the map of its stride.
 
     Args:
-        stages: rows of (expansion, channels, blocks, stride), as ``V2_STAGES``.
-        width: the paper's width multiplier.
+        stem: convolution of stride 2.
+        blocks: modules with ``stride`` and ``features``, their output channels.
+        last: what makes the map of stride 32 from that of the last block, with ``features``; None
+            for the block's own.
         in_channels: channels of the picture.
-        dtype: of the activations.
-        rngs: source of the initial parameters.
     """
 
     def __init__(
         self,
         *,
-        stages: tuple[tuple[int, int, int, int], ...],
-        width: float = 1.0,
-        in_channels: int = 1,
-        dtype: jnp.dtype = jnp.float32,
-        rngs: nnx.Rngs,
+        stem: nnx.Module,
+        blocks: Sequence[nnx.Module],
+        last: nnx.Module | None = None,
+        in_channels: int,
     ):
-        kwargs = {'dtype': dtype, 'rngs': rngs}
-        features = scaled_width(_STEM, width)
-        self.stem = ConvNorm(in_channels, features, 3, stride=2, act=jax.nn.relu6, **kwargs)
-        self.blocks = nnx.List([])
+        self.stem = stem
+        self.blocks = nnx.List(blocks)
+        self.last = last
+        self.in_channels = in_channels
         strides = []
-        total_stride = 2
-        for expansion, channels, blocks, stride in stages:
-            for j in range(blocks):
-                step = stride if j == 0 else 1
-                out = scaled_width(channels, width)
-                self.blocks.append(
-                    InvertedResidual(features, out, expansion=expansion, stride=step, **kwargs)
-                )
-                features = out
-                total_stride *= step
-                strides.append(total_stride)
-        # The last layer does not shrink with the width multiplier (section 6.1 of the paper).
-        last = scaled_width(_LAST, max(1.0, width))
-        self.last = ConvNorm(features, last, 1, act=jax.nn.relu6, **kwargs)
+        for block in blocks:
+            strides.append((strides[-1] if strides else 2) * block.stride)
         self.strides = tuple(strides)
-        # The last block of each resolution gives the map of its stride.
-        channels = {s: b.features for s, b in zip(strides, self.blocks, strict=True) if s > 2}
-        self.channels = nnx.static(FrozenDict(channels | {32: last}))
+        channels = {s: b.features for s, b in zip(strides, blocks, strict=True) if s > 2}
+        if last is not None:
+            channels[32] = last.features
+        self.channels = nnx.static(FrozenDict(channels))
+        self.stage_prefixes = nnx.static(_by_resolution(strides, has_last=last is not None))
 
     def __call__(self, x) -> dict:
-        """Feature maps by stride of the pictures [B,S,S,in_channels]."""
+        """Feature maps by stride of the normalised pictures [B,S,S,in_channels]."""
         x = self.stem(x)
         maps = {}
         for stride, block in zip(self.strides, self.blocks, strict=True):
             x = block(x)
             if stride in self.channels:
                 maps[stride] = x
-        maps[32] = self.last(x)
+        if self.last is not None:
+            maps[32] = self.last(x)
         return maps
 
 
-class InvertedResidual(nnx.Module):
-    """Widen by 1x1, filter depthwise by 3x3, narrow by a linear 1x1; shortcut if shapes agree."""
-
-    def __init__(self, in_features, features, *, expansion, stride, dtype, rngs):
-        kwargs = {'dtype': dtype, 'rngs': rngs}
-        inner = in_features * expansion
-        self.expand = (
-            ConvNorm(in_features, inner, 1, act=jax.nn.relu6, **kwargs) if expansion > 1 else None
-        )
-        self.depthwise = ConvNorm(
-            inner, inner, 3, stride=stride, groups=inner, act=jax.nn.relu6, **kwargs
-        )
-        self.project = ConvNorm(inner, features, 1, act=None, **kwargs)
-        self.residual = stride == 1 and in_features == features
-        self.features = features
-
-    def __call__(self, x):
-        y = x if self.expand is None else self.expand(x)
-        y = self.project(self.depthwise(y))
-        return x + y if self.residual else y
+def _by_resolution(strides, *, has_last):
+    groups = {stride: [] for stride in _STRIDES}
+    groups[2].append('stem')
+    for i, stride in enumerate(strides):
+        groups[stride].append(f'blocks.{i}')
+    if has_last:
+        groups[32].append('last')
+    return tuple(tuple(group) for group in groups.values())
