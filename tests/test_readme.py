@@ -7,9 +7,12 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.conftest import ROOT
+from tests.pretrained_models import as_file, random_arrays
 
 # Run by .ci/run itself, or installing what a machine with that accelerator needs.
 NOT_HERE = ('./run.sh', 'pip install')
@@ -50,6 +53,37 @@ def test_commands_work_in_the_order_they_are_read(tmp_path):
         run_in(tmp_path, quickened(command))
     assert (tmp_path / 'runs' / 'resnet' / 'results.json').exists()
     assert (tmp_path / 'predictions' / 'contact_sheet.png').exists()
+
+
+@pytest.mark.slow
+def test_commands_of_the_models_page_start_from_the_files_they_name(tmp_path):
+    for name in ('configs', 'data_prep', 'pneumo_jax'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    make_download = ['data_prep/make_demo.py', '--num_films=40', '--output_dir=download']
+    run_in(tmp_path, [sys.executable, *make_download])
+    run_in(
+        tmp_path,
+        [
+            *(sys.executable, 'data_prep/convert.py', '--image_size=64', '--output_dir=shards'),
+            '--images_dir=download/stage_2_train_images',
+            '--labels_csv=download/stage_2_train_labels.csv',
+        ],
+    )
+    commands = commands_of('docs/models.md')
+    assert len(commands) == 2
+    for command in commands:
+        file = re.search(r'init_from=(\S+)', ' '.join(command))[1]
+        name = 'vgg19' if 'vgg19' in file else 'mobilenet_v2'
+        # What a file is, is seen from its content.
+        arrays = as_file(random_arrays(name), name, 'torchvision').arrays
+        arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        save_file(arrays, tmp_path / file)
+        few = ['--config.num_epochs=1', '--config.transfer.head_epochs=0']
+        run_in(tmp_path, [sys.executable, *command[1:], *few])
+        workdir = re.search(r'workdir=(\S+)', ' '.join(command))[1]
+        report = json.loads((tmp_path / workdir / 'init_report.json').read_text())
+        assert len(report['loaded']) > 30
+        assert not [path for path in report['newly initialised'] if 'backbone' in path]
 
 
 def test_commands_of_the_converter_s_page_work_on_real_films(shared_data, tmp_path):
@@ -108,6 +142,7 @@ def test_run_sh_knows_what_the_readme_says():
         ['-m', 'pneumo_jax.main'],
         ['-m', 'pneumo_jax.evaluate'],
         ['-m', 'pneumo_jax.predict'],
+        ['-m', 'pneumo_jax.models'],
     ],
     ids=lambda command: command[-1],
 )

@@ -1,7 +1,7 @@
 """The same weights give the same numbers as in Keras, torchvision and timm themselves.
 
 These packages are no part of the project; without them the tests are skipped. In an environment of
-its own: ``pip install -e .[tests] 'keras>=3.10' torch torchvision timm``, then
+its own: ``pip install -c constraints/py311.txt -r constraints/parity.txt -e '.[test]'``, then
 ``python -m pytest tests/parity``. Weights and statistics are random; nothing is downloaded.
 """
 
@@ -21,15 +21,23 @@ from tests.pretrained_models import load_classifier
 os.environ.setdefault('KERAS_BACKEND', 'jax')
 keras = pytest.importorskip('keras')
 torch = pytest.importorskip('torch')
+# Of operators that torchvision's build for GPUs looks for in a torch without them; none is used.
+_OPERATORS = torch.library.Library('torchvision', 'DEF')
+if torch.version.cuda is None:
+    for _name in ('nms', 'qnms'):
+        _OPERATORS.define(f'{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
 torchvision = pytest.importorskip('torchvision')
 timm = pytest.importorskip('timm')
 safetensors_torch = pytest.importorskip('safetensors.torch')
+# The originals compute in float64, so that only our own rounding is measured.
+jax.config.update('jax_enable_x64', True)
+keras.config.set_floatx('float64')
 
 pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)
 
-SIZES = (64, 75, 97, 224)
+SIZES = (64, 97)
 TOLERANCE = 1e-4
 
 
@@ -72,7 +80,6 @@ def torchvision_case(name):
 
 TF = {'padding': 'same', 'epsilon': 1e-3, 'normalisation': 'tf'}
 KERAS = {
-    'VGG16': keras_case('VGG16', 'vgg16', 'vgg16'),
     'VGG19': keras_case('VGG19', 'vgg19', 'vgg19'),
     'ResNet50': keras_case('ResNet50', 'resnet', 'resnet50'),
     'ResNet101': keras_case('ResNet101', 'resnet', 'resnet101'),
@@ -95,8 +102,6 @@ TORCH = {
         'resnet34',
         'resnet50',
         'resnet101',
-        'vgg16',
-        'vgg16_bn',
         'vgg19',
         'vgg19_bn',
         'mobilenet_v2',
@@ -120,25 +125,16 @@ TORCH = {
 }
 
 
-@pytest.mark.parametrize('container', ['.weights.h5', '.keras', '.h5'])
+@pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('case', KERAS.values(), ids=KERAS.keys())
-def test_keras(case, container, tmp_path):
-    # The containers differ in how they are read only: one of them computes at all sizes.
-    sizes = SIZES if container == '.weights.h5' else SIZES[1:2]
-    path, values = tmp_path / f'weights{container}', None
-    for size in sizes:
-        # Keras' MobileNets pad by the size that they are built for.
-        original = case.build(include_top=False, input_shape=(size, size, 3))
-        pictures = random_pictures(size)
-        inputs = preprocessed_by_keras(case, pictures)
-        if values is None:
-            randomise_keras(original, inputs)
-            values = original.get_weights()
-            save_keras(original, path)
-            ours = load_classifier(path, case.name, width=case.width)
-        original.set_weights(values)
-        expected = original.predict(inputs, verbose=0)
-        assert_close(maps_of(ours, pictures)[32], expected, f'map at {size} px')
+def test_keras(case, size, tmp_path):
+    assert_same_map(case, size, tmp_path / 'weights.weights.h5')
+
+
+@pytest.mark.parametrize('container', ['keras', 'h5'])
+@pytest.mark.parametrize('name', ['ResNet50', 'MobileNet-0.25', 'MobileNetV3Small-0.75'])
+def test_keras_containers(name, container, tmp_path):
+    assert_same_map(KERAS[name], 75, tmp_path / f'weights.{container}')
 
 
 @pytest.mark.parametrize('case', KERAS.values(), ids=KERAS.keys())
@@ -160,14 +156,14 @@ def test_torch(case, tmp_path):
     path = tmp_path / 'weights.safetensors'
     safetensors_torch.save_file(original.state_dict(), path)
     ours = load_classifier(path, case.name, conventions=case.conventions)
-    # So that only our own rounding is measured.
     original.double()
-    for size in SIZES:
+    # A VGG has logits at 224 px only.
+    for size in (97, 224 if 'vgg' in case.name else 64):
         pictures = random_pictures(size)
         inputs = preprocessed_by_torch(original, pictures).double()
         with torch.no_grad():
             maps = torch_map(original, inputs).numpy().transpose(0, 2, 3, 1)
-            logits = original(inputs).numpy() if size == 224 or 'vgg' not in case.name else None
+            logits = original(inputs).numpy() if size % 2 == 0 else None
         assert_close(maps_of(ours, pictures)[32], maps, f'map at {size} px')
         if logits is not None:
             assert_close(jax.jit(ours.__call__)(as_unit(pictures)), logits, f'logits at {size} px')
@@ -194,6 +190,17 @@ def test_a_wrapped_pth_is_the_same(name, tmp_path):
     )
     jax.tree.map(np.testing.assert_array_equal, from_pth.params, from_safetensors.params)
     jax.tree.map(np.testing.assert_array_equal, from_pth.batch_stats, from_safetensors.batch_stats)
+
+
+def assert_same_map(case, size, path):
+    # Keras' MobileNets pad by the size that they are built for.
+    original = case.build(include_top=False, input_shape=(size, size, 3))
+    pictures = random_pictures(size)
+    inputs = preprocessed_by_keras(case, pictures)
+    randomise_keras(original, inputs)
+    ours = load_classifier(save_keras(original, path), case.name, width=case.width)
+    expected = original.predict(inputs, verbose=0)
+    assert_close(maps_of(ours, pictures)[32], expected, f'map at {size} px')
 
 
 def randomise_keras(model, inputs):
@@ -243,11 +250,11 @@ def random_array(rng, name, shape, fan_in):
 
 
 def moved_statistics(rng, mean, var):
-    """Random ones near the true ones.
+    """Random ones near the true ones, of many cells.
 
     Far from these a deep network either forgets its input behind its constants, so that nothing
-    shows, or blows up the rounding of float32: the originals are then 1e-4 from themselves in
-    float64.
+    shows, or blows up the rounding of float32: the originals are then up to 8e-4 from themselves
+    in float64.
     """
     mean = mean + rng.normal(0, 0.2, mean.shape) * np.sqrt(var)
     # No channel that was silent may shout at another picture.
@@ -264,10 +271,10 @@ def save_keras(model, path):
 
 
 def random_pictures(size):
-    """uint8 [2,size,size,3]: smooth colours and noise, so that borders and channels tell."""
+    """uint8 [4,size,size,3]: smooth colours and noise, so that borders and channels tell."""
     rng = np.random.default_rng(size)
-    coarse = rng.uniform(0, 255, (2, 5, 5, 3))
-    smooth = np.array(jax.image.resize(coarse, (2, size, size, 3), 'linear'))
+    coarse = rng.uniform(0, 255, (4, 5, 5, 3))
+    smooth = np.array(jax.image.resize(coarse, (4, size, size, 3), 'linear'))
     return np.clip(smooth + rng.normal(0, 20, smooth.shape), 0, 255).astype(np.uint8)
 
 
