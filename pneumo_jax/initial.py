@@ -159,6 +159,13 @@ def _log_start(start, pretrained, report, workdir):
     )
     for note in pretrained.notes:
         log.info('%s', note)
+    if _is_folded(pretrained) and read_transfer(start.config).batch_norm == 'train':
+        log.warning(
+            'the batch norms of %s have mean 0 and variance 1 throughout: they were folded into '
+            'the convolutions, and training with the statistics of batches changes the network at '
+            'once; set --config.transfer.batch_norm=frozen or reestimate',
+            model.init_from,
+        )
     reasons = ', '.join(sorted(set(report['skipped'].values())))
     parts = ', '.join(sorted({path.split('.')[0] for path in report['newly initialised']}))
     log.info(
@@ -169,4 +176,11 @@ def _log_start(start, pretrained, report, workdir):
         len(report['newly initialised']),
         f' ({parts})' if parts else '',
         workdir / 'init_report.json',
+    )
+
+
+def _is_folded(pretrained):
+    statistics = pretrained.batch_stats
+    return bool(statistics) and all(
+        (array == (1.0 if path[-1] == 'var' else 0.0)).all() for path, array in statistics.items()
     )

@@ -7,6 +7,7 @@ import types
 
 import jax
 import numpy as np
+import optax
 import pytest
 from flax import traverse_util
 
@@ -16,7 +17,8 @@ from pneumo_jax.errors import InputError
 from pneumo_jax.initial import initial_state, resolve_start
 from pneumo_jax.pretrained import export_safetensors
 from pneumo_jax.run_config import save_run
-from pneumo_jax.state import params_sha256
+from pneumo_jax.sharding import make_mesh
+from pneumo_jax.state import create_state, params_sha256
 from pneumo_jax.train import train
 from pneumo_jax.trained import load_trained
 from tests.pretrained_models import random_arrays
@@ -127,6 +129,25 @@ def test_a_file_that_changed_before_the_first_checkpoint_is_refused(file_config,
     empty = types.SimpleNamespace(params={}, batch_stats={})
     with pytest.raises(InputError, match=r'weights.safetensors.* changed since the run was begun'):
         initial_state(empty, again, graphs=None, split=None, mesh=None, workdir=tmp_path)
+
+
+@pytest.mark.parametrize(('batch_norm', 'warned'), [('train', True), ('frozen', False)])
+def test_folded_statistics_are_warned_of(batch_norm, warned, tmp_path, caplog):
+    arrays = random_arrays(NAME, width=WIDTH)
+    for path, array in arrays.items():
+        if path[-1] in ('mean', 'var'):
+            array[:] = path[-1] == 'var'
+    export_safetensors(
+        tmp_path / 'folded.safetensors', traverse_util.unflatten_dict(arrays), {}, name=NAME
+    )
+    config = base.get_config()
+    config.model.update({'name': NAME, 'width': WIDTH})
+    config.model.init_from = str(tmp_path / 'folded.safetensors')
+    config.transfer.batch_norm = batch_norm
+    start = resolve_start(config, tmp_path)
+    state = create_state(start.config, optax.identity())
+    initial_state(state, start, graphs=None, split=None, mesh=make_mesh(), workdir=tmp_path)
+    assert ('they were folded' in caplog.text) == warned
 
 
 def test_weights_that_are_not_there_leave_no_run_behind(tiny_config, tmp_path):

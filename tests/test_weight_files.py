@@ -312,6 +312,18 @@ def test_safetensors(path):
     assert_same(read(path, 'torch'), arrays, ordered=False)
 
 
+def test_safetensors_whose_length_begins_like_a_pickle(path):
+    arrays = {'w': np.arange(4, dtype='f4')}
+    # Headers are padded to multiples of 8: one of these lengths has 0x80 as its lowest byte.
+    for size in range(0, 256, 8):
+        save_file(arrays, path, metadata={'comment': 'x' * size})
+        if path.read_bytes()[:1] == b'\x80':
+            break
+    else:
+        pytest.fail('no such length')
+    assert_same(read(path, 'torch'), arrays)
+
+
 def _write_torch(path, array):
     write_torch_zip(path, {'w': TorchTensor.of(array)})
 
