@@ -37,6 +37,15 @@ pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)
 
+
+@pytest.fixture(autouse=True)
+def forget_compiled():
+    """What is compiled for each network and size takes gigabytes in the end."""
+    yield
+    keras.utils.clear_session()
+    jax.clear_caches()
+
+
 SIZES = (64, 97)
 TOLERANCE = 1e-4
 
