@@ -1,1 +1,1 @@
-"""Run configurations; each file has a ``get_config()`` and is given by ``--config=FILE``."""
+"""Run configurations, given by ``--config=FILE``; all build on ``base``, some on ``transfer``."""

@@ -84,15 +84,11 @@ def _read(path, start):
     if start.startswith(_ZIP):
         with open_archive(path) as archive:
             return _read_archive(archive)
-    # The length of the header, 8 bytes, of which the upper ones are zero, and its JSON. The lowest
-    # may be the first byte of a pickle.
-    if start[4:9] == b'\0\0\0\0{':
+    # After the length of the header, 8 bytes, its JSON. The length may begin as a pickle does.
+    if start[8:9] == b'{':
         return 'torch', read_safetensors(path)
     if start.startswith(_PICKLE):
         return 'torch', read_torch_legacy(path)
-    # After the length of the header, 8 bytes, its JSON.
-    if start[8:9] == b'{':
-        return 'torch', read_safetensors(path)
     raise InputError(f'this is {describe_file(start)}')
 
 

@@ -6,6 +6,8 @@ its own: ``pip install -c constraints/py311.txt -r constraints/parity.txt -e '.[
 """
 
 import dataclasses
+import importlib.metadata
+import importlib.util
 import logging
 import os
 from collections.abc import Callable
@@ -18,14 +20,29 @@ from pneumo_jax.models.conventions import normalise
 from pneumo_jax.pretrained import load_pretrained
 from tests.pretrained_models import load_classifier
 
+
+def _provide_operators():
+    """Lets torchvision's build for GPUs be imported beside a torch without them.
+
+    It describes two operators that only its own library defines; none is used here.
+    """
+    from torch import library
+
+    if importlib.util.find_spec('torchvision') is None or torch.version.cuda is not None:
+        return
+    if not importlib.metadata.version('torchvision').endswith('+cpu'):
+        # Kept, or the operators would go with it.
+        _operators.append(library.Library('torchvision', 'FRAGMENT'))
+        for name in ('nms', 'qnms'):
+            arguments = '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
+            _operators[-1].define(name + arguments)
+
+
+_operators = []
 os.environ.setdefault('KERAS_BACKEND', 'jax')
 keras = pytest.importorskip('keras')
 torch = pytest.importorskip('torch')
-# Of operators that torchvision's build for GPUs looks for in a torch without them; none is used.
-_OPERATORS = torch.library.Library('torchvision', 'DEF')
-if torch.version.cuda is None:
-    for _name in ('nms', 'qnms'):
-        _OPERATORS.define(f'{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+_provide_operators()
 torchvision = pytest.importorskip('torchvision')
 timm = pytest.importorskip('timm')
 safetensors_torch = pytest.importorskip('safetensors.torch')
@@ -37,6 +54,9 @@ pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)
 
+SIZES = (64, 97)
+TOLERANCE = 1e-4
+
 
 @pytest.fixture(autouse=True)
 def forget_compiled():
@@ -44,10 +64,6 @@ def forget_compiled():
     yield
     keras.utils.clear_session()
     jax.clear_caches()
-
-
-SIZES = (64, 97)
-TOLERANCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
