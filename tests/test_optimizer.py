@@ -1,11 +1,31 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import base
+from pneumo_jax import optimizer
 from pneumo_jax.errors import InputError
-from pneumo_jax.optimizer import OPTIMIZERS, make_optimizer, make_schedule
+from pneumo_jax.optimizer import (
+    OPTIMIZERS,
+    ema_update,
+    make_optimizer,
+    make_plateau,
+    make_run_optimizer,
+    plateau_step,
+)
+from pneumo_jax.transfer import Phase
+
+RNG = np.random.default_rng(0)
+SHAPES = {
+    'kernel': (3, 3, 4, 8),
+    'depthwise': (3, 3, 1, 8),
+    'dense': (8, 3),
+    'bias': (8,),
+    'scale': (4,),
+}
+DECOUPLED = {'adamw', 'nadamw', 'lamb', 'lion', 'adafactor', 'muon'}
 
 
 def config_with(**fields):
@@ -14,66 +34,418 @@ def config_with(**fields):
     return config
 
 
-def test_cosine_warms_up_peaks_and_ends_at_zero():
-    config = config_with(learning_rate=0.5)
-    schedule = make_schedule(config, num_steps=110, steps_per_epoch=10)
-    assert schedule(0) == 0
-    assert float(schedule(5)) == pytest.approx(0.25)
-    assert float(schedule(10)) == pytest.approx(0.5)
-    # Halfway down the cosine.
-    assert float(schedule(60)) == pytest.approx(0.25)
-    assert float(schedule(110)) == pytest.approx(0, abs=1e-7)
+def section(name, **fields):
+    fields = {'weight_decay': 0.0, 'clip_norm': 0.0} | fields
+    return config_with(
+        **{f'optimizer.{field}': value for field, value in {'name': name, **fields}.items()}
+    ).optimizer
 
 
-def test_linear_and_constant_schedules():
-    flat = make_schedule(
-        config_with(**{'schedule.name': 'constant', 'schedule.warmup_epochs': 0.0}),
-        num_steps=10,
-        steps_per_epoch=1,
-    )
-    assert [float(flat(s)) for s in (0, 9)] == pytest.approx([1e-3, 1e-3])
-    line = make_schedule(
-        config_with(**{'schedule.name': 'linear', 'schedule.warmup_epochs': 0.0}),
-        num_steps=10,
-        steps_per_epoch=1,
-    )
-    assert [float(line(s)) for s in (0, 5, 10)] == pytest.approx([1e-3, 5e-4, 0])
+def random_tree(seed=0):
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+
+
+PARAMS = random_tree()
+GRADS = [random_tree(seed) for seed in range(1, 5)]
+
+
+def updates_of(tx, grads=GRADS, params=PARAMS, *, apply=False):
+    """The updates of some steps, at fixed parameters or applied to them, and the last state."""
+    state, update, all_updates = tx.init(params), jax.jit(tx.update), []
+    for grad in grads:
+        updates, state = update(grad, state, params)
+        params = optax.apply_updates(params, updates) if apply else params
+        all_updates.append(updates)
+    return all_updates, state
+
+
+def assert_close(got, expected, **tolerances):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerances), got, expected)
+
+
+def assert_equal(got, expected):
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_every_optimizer_goes_downhill(name):
-    config = config_with(**{'optimizer.name': name, 'optimizer.weight_decay': 0.0}).optimizer
-    tx = make_optimizer(config, learning_rate=0.02)
-    params = {'w': jnp.full((3, 3), 2.0)}
-    loss = lambda p: jnp.sum(p['w'] ** 2)  # noqa: E731
-    start, state = loss(params), tx.init(params)
-    for _ in range(20):
+    rate = {'lars': 0.1, 'adagrad': 0.1, 'muon': 0.08}.get(name, 0.02)
+    # Lars moves a kernel by a thousandth of its size times the rate, muon one of a single direction
+    # by the rate over all of it.
+    enough = {'lars': 0.999, 'muon': 0.95}.get(name, 0.9)
+    tx = make_optimizer(section(name), learning_rate=rate)
+    params = jax.tree.map(lambda p: 2 * jnp.ones_like(p), PARAMS)
+    loss = lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p))  # noqa: E731
+
+    def step(_, carry):
+        params, state = carry
         updates, state = tx.update(jax.grad(loss)(params), state, params)
-        params = jax.tree.map(jnp.add, params, updates)
-    assert loss(params) < 0.9 * start
+        return optax.apply_updates(params, updates), state
+
+    trained, _ = jax.jit(lambda carry: jax.lax.fori_loop(0, 20, step, carry))(
+        (params, tx.init(params))
+    )
+    for leaf in SHAPES:
+        assert loss(trained[leaf]) < enough * loss(params[leaf]), leaf
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_decay_spares_biases_and_norms(name):
-    params = {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}
-    config = config_with(**{'optimizer.name': name, 'optimizer.weight_decay': 0.1}).optimizer
-    tx = make_optimizer(config, learning_rate=1.0)
-    zero = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = tx.update(zero, tx.init(params), params)
-    assert np.all(updates['kernel'] < 0)
-    np.testing.assert_array_equal(updates['bias'], 0)
+    with_decay = make_optimizer(section(name, weight_decay=0.1), learning_rate=0.5)
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    (updates,), _ = updates_of(with_decay, [zero])
+    for leaf, value in updates.items():
+        if len(SHAPES[leaf]) > 1:
+            assert np.all(value * PARAMS[leaf] < 0), leaf
+        else:
+            np.testing.assert_array_equal(value, 0)
+    without = make_optimizer(section(name), learning_rate=0.5)
+    for got, plain in zip(updates_of(with_decay)[0], updates_of(without)[0], strict=True):
+        for leaf in ('bias', 'scale'):
+            np.testing.assert_array_equal(got[leaf], plain[leaf])
+
+
+@pytest.mark.parametrize('name', sorted(DECOUPLED - {'lamb'}))
+def test_decoupled_decay_is_added_to_the_update(name):
+    got, plain = (
+        updates_of(make_optimizer(section(name, weight_decay=wd), learning_rate=0.5))[0]
+        for wd in (0.1, 0.0)
+    )
+    for a, b in zip(got, plain, strict=True):
+        expected = b | {
+            leaf: b[leaf] - 0.5 * 0.1 * PARAMS[leaf] for leaf in ('kernel', 'depthwise', 'dense')
+        }
+        assert_close(a, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', sorted(OPTIMIZERS.keys() - DECOUPLED))
+def test_other_decay_is_added_to_the_gradient(name):
+    got, _ = updates_of(make_optimizer(section(name, weight_decay=0.1), learning_rate=0.5))
+    penalised = [
+        {leaf: g + 0.1 * PARAMS[leaf] * (g.ndim > 1) for leaf, g in grad.items()} for grad in GRADS
+    ]
+    expected, _ = updates_of(make_optimizer(section(name), learning_rate=0.5), penalised)
+    assert_close(got, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_updates_are_the_rate_of_the_step_times_what_knows_no_rate(name):
+    config = section(name, weight_decay=0.1, clip_norm=1.0)
+    schedule = lambda step: jnp.array([0.5, 3.0, 0.0, 0.25])[step]  # noqa: E731
+    got, _ = updates_of(make_optimizer(config, learning_rate=schedule))
+    unit, _ = updates_of(make_optimizer(config, learning_rate=1.0))
+    for step, (a, b) in enumerate(zip(got, unit, strict=True)):
+        expected = jax.tree.map(lambda u, step=step: u * schedule(step), b)
+        assert_close(a, expected, rtol=1e-5, atol=1e-7)
+
+
+# Formulas from the papers in NumPy's float64: (gradients, parameters) -> updates at a rate of 1.
+
+
+def literal_nadam(grads, params, wd):
+    """Dozat 2016, with the bias of the look-ahead corrected by the next step's count."""
+    m, v = np.zeros_like(params), np.zeros_like(params)
+    for t, g in enumerate(grads, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        look_ahead = 0.9 * m / (1 - 0.9 ** (t + 1)) + 0.1 * g / (1 - 0.9**t)
+        yield -look_ahead / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+
+def literal_lion(grads, params, wd):
+    """Chen et al. 2023, arXiv:2302.06675, algorithm 2."""
+    m, decay = np.zeros_like(params), wd * params * (params.ndim > 1)
+    for g in grads:
+        yield -(np.sign(0.9 * m + 0.1 * g) + decay)
+        m = 0.99 * m + 0.01 * g
+
+
+def literal_lamb(grads, params, wd):
+    """You et al. 2019, algorithm 2; for what has no decay, Adam."""
+    m, v = np.zeros_like(params), np.zeros_like(params)
+    for t, g in enumerate(grads, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        r = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-6)
+        if params.ndim > 1:
+            r += wd * params
+            r *= np.linalg.norm(params) / np.linalg.norm(r)
+        yield -r
+
+
+def literal_lars(grads, params, wd):
+    """You et al. 2017, algorithm 1 at a constant rate, the norm being that of the whole gradient.
+
+    The authors add the norms of gradient and decay; optax has the norm of the sum.
+    """
+    velocity = np.zeros_like(params)
+    for g in grads:
+        if params.ndim > 1:
+            g = g + wd * params
+            g = g * 0.001 * np.linalg.norm(params) / np.linalg.norm(g)
+        velocity = 0.9 * velocity + g
+        yield -velocity
+
+
+def literal_adafactor(grads, params, wd):
+    """Shazeer and Stern 2018, algorithm 4, with the second moments of small matrices in full."""
+    v = np.zeros_like(params)
+    for t, g in enumerate(grads, start=1):
+        decay = 1 - t**-0.8
+        v = decay * v + (1 - decay) * (g * g + 1e-30)
+        u = g / np.sqrt(v)
+        u /= max(1, np.sqrt(np.mean(u * u)))
+        size = max(1e-3, np.sqrt(np.mean(params**2)))
+        yield -(size * u + wd * params * (params.ndim > 1))
+
+
+def literal_muon(grads, params, wd):
+    """Jordan 2024: Nesterov's momentum with its bias corrected, made orthogonal; else Adam."""
+    m, v = np.zeros_like(params), np.zeros_like(params)
+    decay = wd * params * (params.ndim > 1)
+    for t, g in enumerate(grads, start=1):
+        if params.ndim != 4 or params.shape[2] == 1:
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+            look_ahead = 0.9 * m / (1 - 0.9 ** (t + 1)) + 0.1 * g / (1 - 0.9**t)
+            yield -look_ahead / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) - decay
+            continue
+        m = 0.9 * m + 0.1 * g
+        x = 0.9 * m / (1 - 0.9 ** (t + 1)) + 0.1 * g / (1 - 0.9**t)
+        x = x.reshape(-1, x.shape[-1])
+        rows, columns = x.shape
+        x = x / np.linalg.norm(x)
+        for _ in range(5):
+            gram = x @ x.T
+            x = 3.4445 * x - 4.775 * gram @ x + 2.0315 * gram @ gram @ x
+        # So that a matrix's update has a root mean square of 0.2.
+        yield -(0.2 * np.sqrt(max(rows, columns)) * x).reshape(g.shape) - decay
+
+
+LITERAL = {
+    'nadam': literal_nadam,
+    'lion': literal_lion,
+    'lamb': literal_lamb,
+    'lars': literal_lars,
+    'adafactor': literal_adafactor,
+    'muon': literal_muon,
+}
+
+
+@pytest.mark.parametrize('name', LITERAL)
+def test_rules_are_the_formulas_of_the_papers(name):
+    # Adam's kind with an L2 penalty is tested above.
+    wd = 0.0 if name == 'nadam' else 0.1
+    got, _ = updates_of(make_optimizer(section(name, weight_decay=wd), learning_rate=1.0))
+    for leaf, p in PARAMS.items():
+        grads = [grad[leaf].astype(np.float64) for grad in GRADS]
+        expected = LITERAL[name](grads, p.astype(np.float64), wd)
+        for updates, update in zip(got, expected, strict=True):
+            np.testing.assert_allclose(updates[leaf], update, rtol=1e-4, atol=1e-5, err_msg=leaf)
+
+
+def test_muon_makes_kernels_nearly_orthogonal_and_no_other_parameter():
+    (updates,), _ = updates_of(make_optimizer(section('muon'), learning_rate=1.0), GRADS[:1])
+    matrix = np.asarray(updates['kernel']).reshape(36, 8) / (0.2 * 6)
+    assert np.linalg.svd(matrix, compute_uv=False) == pytest.approx(np.ones(8), abs=0.35)
+    adam, _ = updates_of(optax.nadam(1.0), GRADS[:1])
+    for leaf in SHAPES.keys() - {'kernel'}:
+        np.testing.assert_allclose(updates[leaf], adam[0][leaf], rtol=1e-6, err_msg=leaf)
+
+
+@pytest.mark.parametrize(
+    ('name', 'fields', 'expected'),
+    [
+        ('momentum', {'momentum': 0.5}, optax.sgd(0.1, momentum=0.5)),
+        ('nesterov', {'momentum': 0.5}, optax.sgd(0.1, momentum=0.5, nesterov=True)),
+        ('adam', {'beta1': 0.5, 'beta2': 0.8}, optax.adam(0.1, b1=0.5, b2=0.8)),
+        ('adam', {'beta2': 0.8}, optax.adam(0.1, b2=0.8)),
+        ('adamw', {'beta1': 0.5}, optax.adamw(0.1, b1=0.5, weight_decay=0.0)),
+        ('nadam', {'beta1': 0.5}, optax.nadam(0.1, b1=0.5)),
+        ('nadamw', {'beta2': 0.8}, optax.nadamw(0.1, b2=0.8, weight_decay=0.0)),
+        ('lion', {'beta1': 0.5, 'beta2': 0.8}, optax.lion(0.1, b1=0.5, b2=0.8, weight_decay=0.0)),
+        ('rmsprop', {'beta2': 0.5}, optax.rmsprop(0.1, decay=0.5)),
+        ('rmsprop', {'beta1': 0.5}, optax.rmsprop(0.1)),
+        ('adagrad', {}, optax.adagrad(0.1)),
+    ],
+)
+def test_moments_decay_as_the_config_says(name, fields, expected):
+    got, _ = updates_of(make_optimizer(section(name, **fields), learning_rate=0.1))
+    assert_close(got, updates_of(expected)[0], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ('name', 'field', 'value'),
+    [('lars', 'momentum', 0.5), ('muon', 'momentum', 0.5)]
+    + [(name, beta, 0.5) for name in ('lamb', 'muon') for beta in ('beta1', 'beta2')],
+)
+def test_moments_of_rules_of_our_own_decay_as_the_config_says(name, field, value):
+    got, plain = (
+        updates_of(make_optimizer(section(name, **fields), learning_rate=0.1))[0][-1]
+        for fields in ({field: value}, {})
+    )
+    moved = {leaf for leaf in SHAPES if np.any(got[leaf] != plain[leaf])}
+    matrices = {'kernel'} if name == 'muon' else SHAPES.keys()
+    assert moved == (
+        matrices if field == 'momentum' or name != 'muon' else SHAPES.keys() - matrices
+    )
 
 
 def test_clipping_bounds_the_step():
-    config = config_with(**{'optimizer.name': 'sgd', 'optimizer.weight_decay': 0.0}).optimizer
-    tx = make_optimizer(config, learning_rate=1.0)
-    params = {'w': jnp.zeros((2, 2))}
-    updates, _ = tx.update({'w': jnp.full((2, 2), 100.0)}, tx.init(params), params)
-    assert float(jnp.linalg.norm(updates['w'])) == pytest.approx(1.0)
+    tx = make_optimizer(section('sgd', clip_norm=1.0), learning_rate=1.0)
+    (updates,), _ = updates_of(tx, [jax.tree.map(lambda p: 100 * p, PARAMS)])
+    assert float(optax.tree.norm(updates)) == pytest.approx(1.0)
+    small = jax.tree.map(lambda p: 1e-3 * p, PARAMS)
+    assert_close(updates_of(tx, [small])[0][0], jax.tree.map(jnp.negative, small), rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_stages_have_rules_of_their_own(name, monkeypatch):
+    """Idle ones stay as they are to the bit, and the others have their rates."""
+    monkeypatch.setattr(
+        optimizer,
+        'param_stages',
+        lambda graph, params: {
+            stage: jax.tree.map(lambda _, stage=stage: int(stage), tree)
+            for stage, tree in params.items()
+        },
+    )
+    config = config_with(**{'transfer.frozen_stages': 3, 'transfer.stage_decay': 0.5})
+    config.optimizer = section(name, weight_decay=0.1)
+    params, grads = ({str(stage): tree for stage in range(6)} for tree in (PARAMS, GRADS[0]))
+    make = lambda **kwargs: make_run_optimizer(  # noqa: E731
+        config, learning_rate=lambda step: 0.25, graph=None, **kwargs
+    )
+    tx = make(phase=Phase(start=0, learning=(4, 5), fixed_norms=()))
+    states = [tx.init(params)]
+    update = jax.jit(tx.update)
+    for _ in range(2):
+        updates, state = update(grads, states[-1], params)
+        states.append(state)
+
+    alone, _ = updates_of(make_optimizer(config.optimizer, learning_rate=0.25), [GRADS[0]] * 2)
+    for stage, rate in ((4, 0.5), (5, 1.0)):
+        expected = jax.tree.map(lambda u, rate=rate: rate * u, alone[-1])
+        assert_close(updates[str(stage)], expected, rtol=1e-5, atol=1e-7)
+    assert_equal(
+        {stage: updates[str(stage)] for stage in range(4)},
+        dict.fromkeys(range(4), jax.tree.map(jnp.zeros_like, PARAMS)),
+    )
+    inner = [state[0].inner_states for state in states]
+    for stage in range(4):
+        assert_equal(inner[2][f'stage{stage}'], inner[0][f'stage{stage}'])
+    # Stage 3 joins in, with a state of the same structure, and begins as any rule does.
+    late = make(phase=Phase(start=2, learning=(3, 4, 5), fixed_norms=()))
+    assert jax.tree.structure(late.init(params)) == jax.tree.structure(states[2])
+    updates, _ = jax.jit(late.update)(grads, states[2], params)
+    expected = jax.tree.map(lambda u: 0.25 * u, alone[0])
+    assert_close(updates['3'], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_unknown_names_are_refused_with_the_choices():
-    with pytest.raises(InputError, match=r'config.optimizer.name.*adamw'):
-        make_optimizer(config_with(**{'optimizer.name': 'adamx'}).optimizer, learning_rate=1.0)
-    with pytest.raises(InputError, match=r'config.schedule.name.*cosine'):
-        make_schedule(config_with(**{'schedule.name': 'cos'}), num_steps=1, steps_per_epoch=1)
+    with pytest.raises(InputError, match=r"config.optimizer.name='adamx' is unknown.*adamw"):
+        make_optimizer(section('adamx'), learning_rate=1.0)
+
+
+def test_the_average_forgets_its_beginning_faster_at_first():
+    values = RNG.normal(size=400)
+    average = expected = 3.0
+    update = jax.jit(lambda a, n, step: ema_update(a, n, decay=0.95, step=step))
+    tree = {'a': jnp.float32(average)}
+    for step, value in enumerate(values, start=1):
+        decay = min(0.95, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+        tree = update(tree, {'a': jnp.float32(value)}, step)
+        assert float(tree['a']) == pytest.approx(expected, rel=1e-5, abs=1e-6), step
+    assert tree['a'].dtype == jnp.float32
+    assert update._cache_size() == 1
+
+
+def test_the_average_of_what_stays_is_the_same_to_the_bit():
+    fixed = np.concatenate([RNG.normal(size=1000), [0.0, -0.0, 2e-38, -3e38]]).astype(np.float32)
+    for step in (1, 7, 10_000):
+        got = jax.jit(lambda a, n, step=step: ema_update(a, n, decay=0.999, step=step))(
+            fixed, fixed.copy()
+        )
+        assert np.asarray(got).tobytes() == fixed.tobytes()
+
+
+def plateau_config(**fields):
+    return config_with(
+        **{'schedule.name': 'plateau'}
+        | {
+            f'{"early_stopping" if name == "min_delta" else "schedule"}.{name}': value
+            for name, value in fields.items()
+        }
+    )
+
+
+def literal_plateau(values, mode, *, factor, patience, cooldown, min_factor, min_delta):
+    """The share of the rate after each value."""
+    best, bad, resting, scale = None, 0, 0, 1.0
+    for value in values:
+        gain = None if best is None else (value - best if mode == 'max' else best - value)
+        if gain is None or gain > min_delta:
+            best, bad = value, 0
+        else:
+            bad += 1
+        if resting:
+            resting -= 1
+            bad = 0
+        elif bad == patience:
+            scale, bad, resting = max(scale * factor, min_factor), 0, cooldown
+        yield scale
+
+
+@pytest.mark.parametrize('mode', ['min', 'max'])
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'patience': 1, 'cooldown': 0, 'min_delta': 0.0},
+        {'patience': 3, 'cooldown': 0, 'min_delta': 0.125},
+        {'patience': 2, 'cooldown': 3, 'min_delta': 0.0},
+    ],
+)
+def test_a_plateau_is_what_its_rule_says(mode, fields):
+    fields = {'factor': 0.5, 'min_factor': 0.1} | fields
+    tx = make_plateau(plateau_config(**fields))
+    state = tx.init(PARAMS)
+    # In eighths: float32 holds them exactly, and many are equal or just as far apart as min_delta.
+    drift = np.linspace(0, 1, 60) * (1 if mode == 'max' else -1)
+    values = np.round(8 * (RNG.normal(size=60) * 0.2 + drift)) / 8
+    got = []
+    for value in values.tolist():
+        state = plateau_step(tx, state, value, mode)
+        got.append(float(state.scale))
+    expected = list(literal_plateau(values.tolist(), mode, **fields))
+    assert got == pytest.approx(expected, rel=1e-6)
+    assert 0.1 in expected
+
+
+def test_equal_figures_are_a_plateau_at_any_size():
+    for value in (0.0, 1e-30, 0.75, 1e30):
+        tx = make_plateau(plateau_config(patience=2))
+        state = tx.init(PARAMS)
+        for _ in range(3):
+            state = plateau_step(tx, state, value, 'max')
+        assert float(state.scale) == pytest.approx(0.1)
+
+
+def test_only_the_schedule_of_that_name_has_a_plateau():
+    assert make_plateau(config_with(**{'schedule.name': 'cosine'})) is None
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_a_plateau_is_not_fed_what_is_not_finite(value):
+    tx = make_plateau(plateau_config())
+    with pytest.raises(ValueError, match='cannot be judged'):
+        plateau_step(tx, tx.init(PARAMS), value, 'min')
+
+
+def test_the_state_of_a_plateau_compiles_nothing_anew():
+    tx = make_plateau(plateau_config(patience=1))
+    use = jax.jit(lambda state: jax.tree.map(lambda x: x, state), donate_argnums=0)
+    state = use(tx.init(PARAMS))
+    for value in (1.0, 0.5, 0.5, 0.7):
+        state = use(plateau_step(tx, state, value, 'min'))
+    assert use._cache_size() == 1
+    assert float(state.scale) == pytest.approx(0.01)
+    assert {x.dtype.name for x in state} == {'float32', 'int32'}
