@@ -9,11 +9,14 @@ from collections.abc import Callable
 from absl import app
 from absl import logging as absl_logging
 
-from pneumo_jax.errors import InputError
+from pneumo_jax.errors import InputError, Interrupted
 
-__all__ = ['EXIT_INPUT_ERROR', 'refuse_arguments', 'run', 'say']
+__all__ = ['EXIT_INPUT_ERROR', 'EXIT_INTERRUPTED', 'refuse_arguments', 'run', 'say']
 
 EXIT_INPUT_ERROR = 2
+# EX_TEMPFAIL of sysexits.h, a failure that goes away when the same command is run again. Not 128 +
+# the signal: so ends what a signal killed, which has saved nothing.
+EXIT_INTERRUPTED = 75
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -30,6 +33,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         except InputError as error:
             logging.getLogger('pneumo_jax').error('ERROR: %s', error)
             return EXIT_INPUT_ERROR
+        except Interrupted as interruption:
+            logging.getLogger('pneumo_jax').warning('%s', interruption)
+            return EXIT_INTERRUPTED
 
     app.run(guarded)
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from fractions import Fraction
 
+from pneumo_jax.durations import read_steps
 from pneumo_jax.errors import InputError
 
-__all__ = ['EarlyStopping', 'Progress']
+__all__ = ['EarlyStopping', 'Progress', 'make_early_stopping']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Progress:
     """What early stopping remembers; plain numbers, saved with each checkpoint.
 
     Attributes:
-        best_value: of the metric; None before the first epoch.
+        best_value: of the metric; None before the first epoch that counts.
         best_step: the step at which it was reached.
         best_epoch: the epoch, counted from 1.
         epochs_since_best: epochs without improvement.
@@ -37,20 +39,16 @@ class EarlyStopping:
     Attributes:
         metric: name of the validation figure that decides.
         mode: ``max`` or ``min``.
-        patience: epochs without improvement after which the run stops.
+        patience: epochs without improvement after which the run stops; 0: never.
         min_delta: a smaller gain is no improvement.
+        warmup_steps: epochs that end by this step do not count.
     """
 
     metric: str
     mode: str
     patience: int
     min_delta: float = 0.0
-
-    def __post_init__(self):
-        if self.mode not in ('max', 'min'):
-            raise InputError(f'config.early_stopping.mode={self.mode!r} must be max or min')
-        if self.patience < 1:
-            raise InputError(f'config.early_stopping.patience={self.patience} must be 1 or more')
+    warmup_steps: int = 0
 
     def update(self, progress: Progress, figures: dict, *, step: int, epoch: int) -> Progress:
         """Progress after an epoch with these validation figures.
@@ -71,16 +69,57 @@ class EarlyStopping:
                 '--config.early_stopping.mode=min), or the training diverged (then lower '
                 '--config.learning_rate)'
             )
+        if step <= self.warmup_steps:
+            return progress
         if self._improved(value, progress.best_value):
             return Progress(best_value=value, best_step=step, best_epoch=epoch)
         return dataclasses.replace(progress, epochs_since_best=progress.epochs_since_best + 1)
 
     def should_stop(self, progress: Progress) -> bool:
         """True when the patience is used up."""
-        return progress.epochs_since_best >= self.patience
+        return 0 < self.patience <= progress.epochs_since_best
+
+    def reason(self, progress: Progress) -> str:
+        """Why the run stops where ``should_stop`` says so."""
+        better = 'above' if self.mode == 'max' else 'below'
+        margin = f' by more than {self.min_delta:g}' if self.min_delta else ''
+        return (
+            f'stopped early: {self.metric} was not {better} its best of {progress.best_value:.4f}'
+            f'{margin} for {progress.epochs_since_best} epochs '
+            f'(config.early_stopping.patience={self.patience})'
+        )
 
     def _improved(self, value, best):
         if best is None:
             return True
         gain = value - best if self.mode == 'max' else best - value
         return gain > self.min_delta
+
+
+def make_early_stopping(
+    config, *, num_steps: int, steps_per_epoch: float | Fraction
+) -> EarlyStopping:
+    """The rule of a run's config.
+
+    Args:
+        config: a run's config.
+        num_steps: length of the run.
+        steps_per_epoch: training films / batch size.
+
+    Raises:
+        InputError: if no epoch would count.
+    """
+    section = config.early_stopping
+    warmup = read_steps(section, 'warmup', steps_per_epoch=steps_per_epoch)
+    if warmup >= num_steps:
+        raise InputError(
+            f'config.early_stopping.warmup takes {warmup} of the {num_steps} steps of the run, so '
+            'that no epoch would count: shorten it, or raise config.num_epochs'
+        )
+    return EarlyStopping(
+        metric=section.metric,
+        mode=section.mode,
+        patience=section.patience,
+        min_delta=section.min_delta,
+        warmup_steps=warmup,
+    )

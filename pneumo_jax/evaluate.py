@@ -69,7 +69,8 @@ def evaluate(workdir, *, split: str = 'test', data_dir=None) -> dict:
     films = score_split(
         FilmSplit(data_dir, split),
         eval_step=make_eval_step(graphs=trained.graphs, config=trained.config),
-        state=trained.state,
+        params=trained.params,
+        batch_stats=trained.batch_stats,
         mesh=trained.mesh,
         config=trained.config,
     )
@@ -81,8 +82,8 @@ def evaluate(workdir, *, split: str = 'test', data_dir=None) -> dict:
         'model': trained.config.model.name,
         'checkpoint': {
             'epoch': trained.epoch,
-            'step': int(trained.state.step),
-            'params_sha256': params_sha256(trained.state.params),
+            'step': trained.step,
+            'params_sha256': params_sha256(trained.params),
         },
     } | results(films, trained.thresholds)
     workdir = pathlib.Path(workdir)

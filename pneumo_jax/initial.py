@@ -18,7 +18,7 @@ from pneumo_jax.files import write_json
 from pneumo_jax.pretrained import Pretrained, load_pretrained, place
 from pneumo_jax.run_config import saved_init
 from pneumo_jax.sharding import replicate
-from pneumo_jax.state import Graphs, TrainState, params_sha256
+from pneumo_jax.state import Graphs, TrainState, new_ema, params_sha256
 from pneumo_jax.transfer import read_transfer
 
 __all__ = ['Start', 'initial_state', 'resolve_start']
@@ -48,7 +48,7 @@ def resolve_start(config: ConfigDict, workdir: pathlib.Path) -> Start:
     Raises:
         InputError: for weights that are not there or do not fit the model.
     """
-    if not config.model.get('init_from', ''):
+    if not config.model.init_from:
         return Start(config)
     asked = {
         'in_channels': config.model.in_channels,
@@ -107,7 +107,8 @@ def initial_state(
             mesh=mesh,
             batch_size=config.eval.batch_size,
         )
-    return replicate(state.replace(params=params, batch_stats=batch_stats), mesh)
+    ema = new_ema(config, params, batch_stats)
+    return replicate(state.replace(params=params, batch_stats=batch_stats, ema=ema), mesh)
 
 
 def _load(config, asked):

@@ -78,11 +78,11 @@ def predict_films(
         trained: of ``load_trained``.
         films: film ids, films, and their standard pictures, uint8 [S,S].
     """
-    predict_step = make_predict_step(graphs=trained.graphs)
+    predict_step = make_predict_step(graphs=trained.graphs, config=trained.config)
     config = trained.config.eval
     for chunk, images in prefetch(_image_batches(films, config.batch_size, trained.image_size)):
         outputs = predict_step(
-            trained.state.params, trained.state.batch_stats, shard_batch(images, trained.mesh)
+            trained.params, trained.batch_stats, shard_batch(images, trained.mesh)
         )
         outputs = jax.device_get(outputs)
         for i, (film_id, film, _) in enumerate(chunk):

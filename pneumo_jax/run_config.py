@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import pathlib
 
 from ml_collections import ConfigDict
 
+from configs import base
 from pneumo_jax.errors import InputError
 from pneumo_jax.files import write_json
 
-__all__ = ['Run', 'check_run', 'load_run', 'save_run', 'saved_init']
+__all__ = ['Run', 'check_run', 'load_run', 'save_run', 'saved_environment', 'saved_init']
 
 _FILE = 'config.json'
+# What may differ between the starts of one run: where the data lie, and what changes no result.
+_FREE = ('config.data.dir', 'config.logging.', 'config.checkpoint.', 'environment.')
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,43 +39,70 @@ class Run:
 
 
 def save_run(
-    config: ConfigDict, workdir: pathlib.Path, *, manifest: dict, init: dict | None = None
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    manifest: dict,
+    environment: dict,
+    init: dict | None = None,
 ) -> None:
-    """Writes ``config.json``, or checks that a resumed run has the same config and data.
+    """Writes ``config.json``.
 
     Args:
         config: of the run.
         workdir: folder of the run.
-        manifest: of the shards; their folder may move, their content must not change.
+        manifest: of the shards.
+        environment: of ``environment.environment``.
         init: of the weights that the run starts from, as ``Run.data`` has it.
+    """
+    content = _content(config, manifest, init) | {'environment': environment}
+    write_json(workdir / _FILE, content)
+
+
+def check_run(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    manifest: dict,
+    init: dict | None = None,
+    force: bool = False,
+) -> None:
+    """Checks that a run to go on with has this config and data; args as of ``save_run``.
+
+    The folder of the shards may move; their content must not change.
+
+    Args:
+        force: warn of what differs instead of refusing it.
 
     Raises:
         InputError: names every field that differs from the run in the workdir.
     """
-    check_run(config, workdir, manifest=manifest, init=init)
-    write_json(workdir / _FILE, _content(config, manifest, init))
-
-
-def check_run(
-    config: ConfigDict, workdir: pathlib.Path, *, manifest: dict, init: dict | None = None
-) -> None:
-    """Checks, as ``save_run`` does, and writes nothing."""
     path = workdir / _FILE
     if not path.exists():
         return
     # Through JSON, as what it is compared with.
     new = json.loads(json.dumps(_content(config, manifest, init)))
-    old, now = _flat(_as_asked(_read(path))), _flat(_as_asked(new))
+    saved = _read(path)
+    saved['config'] = _with_defaults(saved['config'])
+    old, now = _flat(_as_asked(saved)), _flat(_as_asked(new))
     changes = [
         f'{name}: {old.get(name)!r} -> {now.get(name)!r}'
         for name in sorted(old.keys() | now.keys())
-        if old.get(name) != now.get(name) and name != 'config.data.dir'
+        if old.get(name) != now.get(name) and not name.startswith(_FREE)
     ]
-    if changes:
+    if changes and force:
+        log.warning('going on under another config or data: %s', '; '.join(changes))
+    elif changes:
         raise InputError(
             f'{workdir} holds a run with another config or data ({"; ".join(changes)}): repeat '
-            'its flags to go on with it, or give another --workdir'
+            'its flags to go on with it, give another --workdir, or change it with --force_config'
         )
+
+
+def saved_environment(workdir: pathlib.Path) -> dict:
+    """The versions and devices that the run in a workdir was last trained with; {} unknown."""
+    path = workdir / _FILE
+    return _read(path).get('environment', {}) if path.exists() else {}
 
 
 def saved_init(workdir: pathlib.Path) -> dict | None:
@@ -88,7 +121,8 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     if not path.is_file():
         raise InputError(f'no config.json in {workdir}: give the --workdir of a training run')
     content = _read(path)
-    return Run(config=ConfigDict(_with_tuples(content['config'])), data=content['data'])
+    config = ConfigDict(_with_tuples(_with_defaults(content['config'])))
+    return Run(config=config, data=content['data'])
 
 
 def _content(config, manifest, init):
@@ -105,6 +139,18 @@ def _as_asked(content):
         'config': config | {'model': config['model'] | init['asked']},
         'data': content['data'] | {'init': weights},
     }
+
+
+def _with_defaults(config: dict) -> dict:
+    """A saved config with the defaults of fields that its version did not have."""
+
+    def merge(defaults, given):
+        return defaults | {
+            name: merge(defaults[name], value) if isinstance(value, dict) else value
+            for name, value in given.items()
+        }
+
+    return merge(json.loads(json.dumps(base.get_config().to_dict())), config)
 
 
 def _with_tuples(value):

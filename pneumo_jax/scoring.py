@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from pneumo_jax.boxes.decode import mask_to_boxes
 from pneumo_jax.boxes.targets import boxes_known
+from pneumo_jax.data.example import UNKNOWN_CLASS
 from pneumo_jax.data.pipeline import FilmSplit, eval_batches
 from pneumo_jax.losses import mean_losses
 from pneumo_jax.metrics import classification, detection, mask
@@ -30,7 +33,7 @@ __all__ = [
 # The validation figures that compare with true boxes.
 LOCATION_FIGURES = ('challenge_map', 'mask_iou')
 
-_LOSSES = ('loss', 'film_loss', 'mask_loss')
+_LOSSES = ('film_loss', 'class_loss', 'mask_loss')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,11 @@ class FilmScore:
     def label(self) -> int:
         """1 for a lung opacity, else 0."""
         return int(self.record['label'])
+
+    @property
+    def class_known(self) -> bool:
+        """False for a film of which no table of classes was given."""
+        return self.record['class_id'] != UNKNOWN_CLASS
 
     @property
     def boxes_known(self) -> bool:
@@ -88,19 +96,32 @@ class Thresholds:
         return boxes[keep], scores[keep]
 
 
-def score_split(split: FilmSplit, *, eval_step, state, mesh, config) -> list[FilmScore]:
+def score_split(
+    split: FilmSplit,
+    *,
+    eval_step: Callable,
+    params: dict,
+    batch_stats: dict,
+    mesh: Mesh,
+    config,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[FilmScore] | None:
     """The answers for every film of a split, in order.
 
     Args:
         split: the films.
         eval_step: of ``steps.make_eval_step``.
-        state: has ``params`` and ``batch_stats``.
+        params: of the model.
+        batch_stats: of the model.
         mesh: of ``sharding.make_mesh``.
         config: a run's config; section ``eval`` is read.
+        stop: asked before each batch whether to give up; the answer is None then.
     """
     films = []
     for batch, records in eval_batches(split, batch_size=config.eval.batch_size):
-        outputs = eval_step(state.params, state.batch_stats, shard_batch(batch, mesh))
+        if stop():
+            return None
+        outputs = eval_step(params, batch_stats, shard_batch(batch, mesh))
         outputs = jax.device_get(outputs)
         films.extend(_film_score(outputs, i, record, config) for i, record in enumerate(records))
     return films
@@ -129,14 +150,18 @@ def choose_thresholds(films: list[FilmScore]) -> Thresholds:
     )
 
 
-def validation_figures(films: list[FilmScore]) -> dict[str, float]:
+def validation_figures(films: list[FilmScore], config) -> dict[str, float]:
     """The figures that early stopping can watch; NaN where undefined on these films.
 
-    As in training, the mask losses are means over the films whose boxes are known.
+    As in training, the losses are means over the films of which the truth is known.
+
+    Args:
+        films: of ``score_split``.
+        config: section ``loss`` of a run's config.
     """
     labels, probs = _labels_and_probs(films)
     located = films_to_locate_on(films)
-    return _mean_losses(films) | {
+    return _mean_losses(films, config) | {
         'auroc': classification.auroc(labels, probs),
         'auprc': classification.auprc(labels, probs),
         'challenge_map': _best_box_threshold(films)[1],
@@ -179,11 +204,16 @@ def _film_score(outputs, i, record, config):
     )
 
 
-def _mean_losses(films):
-    losses = {name: np.array([f.sums[name] for f in films]) for name in _LOSSES}
-    known = np.array([f.boxes_known for f in films])
-    means = {name: float(mean) for name, mean in mean_losses(losses, known).items()}
-    return means if known.any() else means | {'mask_loss': math.nan}
+def _mean_losses(films, config):
+    names = [name for name in _LOSSES if name in films[0].sums]
+    losses = {name: np.array([f.sums[name] for f in films]) for name in names}
+    known = {
+        'film_loss': np.ones(len(films), bool),
+        'class_loss': np.array([f.class_known for f in films]),
+        'mask_loss': np.array([f.boxes_known for f in films]),
+    }
+    means = {name: float(mean) for name, mean in mean_losses(losses, known, config).items()}
+    return means | {name: math.nan for name in names if not known[name].any()}
 
 
 def _best_box_threshold(films):

@@ -15,7 +15,7 @@ from flax import nnx, traverse_util
 
 from pneumo_jax.models import build_model, param_stages
 
-__all__ = ['Graphs', 'TrainState', 'create_state', 'model_graphs', 'params_sha256']
+__all__ = ['Graphs', 'TrainState', 'create_state', 'model_graphs', 'new_ema', 'params_sha256']
 
 
 @flax.struct.dataclass
@@ -27,12 +27,24 @@ class TrainState:
         params: nested dict of float32 arrays.
         batch_stats: nested dict, running mean and variance of batch normalisation.
         opt_state: of the optax transformation.
+        ema: moving averages of both under the names ``params`` and ``batch_stats``; None without
+            ``config.optimizer.ema_decay``.
+        plateau: of ``optimizer.make_plateau``; None under other schedules.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    ema: Any = None
+    plateau: Any = None
+
+    @property
+    def best_guess(self) -> tuple[Any, Any]:
+        """(params, batch_stats) to validate and predict with: the averages where there are any."""
+        if self.ema is None:
+            return self.params, self.batch_stats
+        return self.ema['params'], self.ema['batch_stats']
 
 
 @flax.struct.dataclass
@@ -75,22 +87,41 @@ def model_graphs(config, *, fixed_norms: tuple[int, ...] = ()) -> Graphs:
     )
 
 
-def create_state(config, tx: optax.GradientTransformation) -> TrainState:
-    """A new state with the initial parameters of ``config.seed``."""
+def create_state(
+    config,
+    tx: optax.GradientTransformation,
+    plateau: optax.GradientTransformation | None = None,
+) -> TrainState:
+    """A new state with the initial parameters of ``config.seed``.
+
+    Args:
+        config: a run's config.
+        tx: the optimizer.
+        plateau: of ``optimizer.make_plateau``.
+    """
 
     @jax.jit
     def init(key):
         _, params, batch_stats = nnx.split(_build(config, key), nnx.Param, nnx.BatchStat)
-        params = nnx.to_pure_dict(params)
+        params, batch_stats = nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
-            batch_stats=nnx.to_pure_dict(batch_stats),
+            batch_stats=batch_stats,
             opt_state=tx.init(params),
+            ema=new_ema(config, params, batch_stats),
+            plateau=None if plateau is None else plateau.init(params),
         )
 
     # The seed is an argument, so that another seed compiles nothing anew.
     return init(jax.random.key(config.seed))
+
+
+def new_ema(config, params, batch_stats) -> dict | None:
+    """Averages that begin as copies of parameters and statistics; None where none are wanted."""
+    if not config.optimizer.ema_decay:
+        return None
+    return jax.tree.map(jnp.copy, {'params': params, 'batch_stats': batch_stats})
 
 
 def params_sha256(params) -> str:
@@ -107,4 +138,6 @@ def params_sha256(params) -> str:
 
 
 def _build(config, key):
-    return build_model(config.model, rngs=nnx.Rngs(params=key))
+    return build_model(
+        config.model, class_head=config.loss.class_weight > 0, rngs=nnx.Rngs(params=key)
+    )

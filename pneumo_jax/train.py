@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import math
 import pathlib
-import sys
 import time
 
 import jax
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from pneumo_jax import scoring
+from pneumo_jax import narration, scoring
 from pneumo_jax.checkpoint import Checkpoints, workdir_lock
-from pneumo_jax.data.pipeline import FilmSplit, train_batches
-from pneumo_jax.data.shards import load_manifest
-from pneumo_jax.early_stopping import EarlyStopping, Progress
-from pneumo_jax.errors import InputError
-from pneumo_jax.initial import initial_state, resolve_start
-from pneumo_jax.optimizer import make_run_optimizer, make_schedule
-from pneumo_jax.run_config import check_run, save_run
-from pneumo_jax.sharding import check_batch_size, make_mesh, replicate, shard_batch
-from pneumo_jax.state import TrainState, create_state, model_graphs, params_sha256
-from pneumo_jax.steps import make_eval_step, make_train_step
-from pneumo_jax.transfer import WHOLE, current_phase, make_phases, read_transfer
+from pneumo_jax.data.pipeline import train_batches
+from pneumo_jax.device_memory import explained_out_of_memory
+from pneumo_jax.early_stopping import Progress
+from pneumo_jax.environment import environment
+from pneumo_jax.errors import InputError, Interrupted
+from pneumo_jax.initial import initial_state
+from pneumo_jax.optimizer import plateau_step
+from pneumo_jax.plan import Plan, make_plan
+from pneumo_jax.progress_line import ProgressLine
+from pneumo_jax.run_config import check_run, save_run, saved_environment
+from pneumo_jax.samples import sample_overlays
+from pneumo_jax.sharding import replicate, shard_batch
+from pneumo_jax.signals import StopSignals
+from pneumo_jax.state import TrainState, create_state
+from pneumo_jax.steps import make_eval_step
 from pneumo_jax.writers import MetricsWriter
 
 __all__ = ['train']
@@ -34,235 +35,253 @@ __all__ = ['train']
 log = logging.getLogger(__name__)
 
 
-def train(config: ConfigDict, workdir: str | pathlib.Path) -> TrainState:
+@dataclasses.dataclass
+class Memory:
+    """What a run remembers beside its state, saved with each checkpoint.
+
+    Attributes:
+        progress: of early stopping.
+        epoch: epochs finished, their validation included.
+        totals: sums of the training figures over the steps of the epoch under way.
+    """
+
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    epoch: int = 0
+    totals: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def train(
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    *,
+    force_config: bool = False,
+    ends_process: bool = False,
+) -> TrainState:
     """Trains until the epochs are done or early stopping ends the run, and goes on where it was.
 
-    A run that was interrupted at any moment goes on from its last finished epoch and ends with
-    the same parameters, to the bit, as one that never was (same software and devices).
+    A run that was interrupted at any moment goes on from its last checkpoint and ends with the
+    same parameters, to the bit, as one that never was (same software and devices). SIGTERM and
+    SIGINT end it after the step under way, its state saved.
 
     Args:
         config: fields as in ``configs/base.py``.
         workdir: folder of the run; receives config.json, checkpoints/, metrics.jsonl and
             tensorboard/, and init_report.json where ``config.model.init_from`` is given.
+        force_config: go on with a run although it had another config.
+        ends_process: the process ends when training does (``signals.StopSignals``).
 
     Returns:
         The last state. The best one is in the checkpoints.
 
     Raises:
-        InputError: for data, config or workdir that cannot be trained with.
+        InputError: for data, config or workdir that cannot be trained with, or a run that diverged.
+        Interrupted: if a signal ended the run before its end.
     """
-    workdir = pathlib.Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    manifest = load_manifest(config.data.dir)
-    _check_image_size(manifest['image_size'], config.data.dir)
-    mesh = make_mesh()
-    check_batch_size(config.batch_size, mesh, 'config.batch_size')
-    check_batch_size(config.eval.batch_size, mesh, 'config.eval.batch_size')
-    train_split = FilmSplit(config.data.dir, 'train')
-    validation_split = FilmSplit(config.data.dir, config.data.validation_split)
-    early_stopping = EarlyStopping(**config.early_stopping)
-    _check_boxes(manifest['splits'], config)
-
-    epoch_ends = _epoch_ends(len(train_split), config)
-    phases = make_phases(config, num_films=len(train_split))
-    start = resolve_start(config, workdir)
-    config = start.config
-    schedule = make_schedule(
-        config, num_steps=epoch_ends[-1], steps_per_epoch=len(train_split) / config.batch_size
-    )
-    phase_step = functools.cache(functools.partial(_make_phase_step, config, schedule))
-    graphs = model_graphs(config)
-    tx = make_run_optimizer(config, learning_rate=schedule, graph=graphs.train)
-    eval_step = make_eval_step(graphs=graphs, config=config)
-
-    with workdir_lock(workdir), Checkpoints(workdir) as checkpoints:
-        check_run(config, workdir, manifest=manifest, init=start.init)
-        state = replicate(create_state(config, tx), mesh)
-        progress = Progress()
-        if (restored := checkpoints.restore_latest(state)) is not None:
-            state, meta = restored
-            progress = Progress(**meta['progress'])
-            log.info('going on after epoch %d, step %d', meta['epoch'], state.step)
-        else:
-            state = initial_state(
-                state, start, graphs=graphs, split=train_split, mesh=mesh, workdir=workdir
-            )
-        save_run(config, workdir, manifest=manifest, init=start.init)
-        first_epoch = 0 if restored is None else meta['epoch']
-        _log_start(config, state, mesh, train_split, validation_split, epoch_ends)
-        _log_phases(config, phases)
-
-        with MetricsWriter(workdir, resume_step=int(state.step)) as writer:
-            for epoch in range(first_epoch + 1, config.num_epochs + 1):
-                if early_stopping.should_stop(progress):
-                    break
-                state, figures = _train_epoch(
-                    state,
-                    train_step_at=lambda step: phase_step(current_phase(phases, step)),
-                    split=train_split,
-                    mesh=mesh,
-                    config=config,
-                    end=epoch_ends[epoch - 1],
-                    epoch=epoch,
-                )
-                films = scoring.score_split(
-                    validation_split, eval_step=eval_step, state=state, mesh=mesh, config=config
-                )
-                validation = scoring.validation_figures(films)
-                step = epoch_ends[epoch - 1]
-                progress = early_stopping.update(progress, validation, step=step, epoch=epoch)
-                improved = progress.best_step == step
-                meta = {
-                    'epoch': epoch,
-                    'progress': dataclasses.asdict(progress),
-                    'thresholds': dataclasses.asdict(scoring.choose_thresholds(films)),
-                }
-                figures['learning_rate'] = float(schedule(step - 1))
-                # Before the checkpoint: a run killed between the two does this epoch again and
-                # replaces the line; the other way round, the line would be missing for good.
-                writer.write(step, _prefixed(train=figures, validation=validation), epoch=epoch)
-                checkpoints.save(step, state, meta, improved=improved)
-                _log_epoch(epoch, config, figures, validation, improved)
-
-    _log_end(config, state, progress, early_stopping)
-    return state
-
-
-def _check_image_size(image_size, data_dir):
-    if image_size % 32:
-        raise InputError(
-            f'the pictures in {data_dir} are {image_size} px wide; the models halve them five '
-            f'times: convert with --image_size={max(32, round(image_size / 32) * 32)}'
-        )
-
-
-def _check_boxes(splits, config):
-    watched, split = config.early_stopping.metric, config.data.validation_split
-    if watched in scoring.LOCATION_FIGURES and not splits[split]['boxes']:
-        raise InputError(
-            f'config.early_stopping.metric={watched!r} is undefined on split {split!r} of '
-            f'{config.data.dir}, which has no box: choose --config.early_stopping.metric=auroc '
-            '--config.early_stopping.mode=max'
-        )
-    if not splits['train']['boxes']:
-        log.warning(
-            'no training film has a box: the model learns to call films, and its boxes mean nothing'
-        )
-
-
-def _epoch_ends(num_films: int, config) -> list[int]:
-    """The step after which each epoch is over; batches run over epochs' borders."""
-    if config.num_epochs < 1:
-        raise InputError(f'config.num_epochs={config.num_epochs} must be 1 or more')
-    return [
-        math.ceil(epoch * num_films / config.batch_size)
-        for epoch in range(1, config.num_epochs + 1)
-    ]
-
-
-def _make_phase_step(config, schedule, phase):
-    graphs = model_graphs(config, fixed_norms=phase.fixed_norms)
-    tx = make_run_optimizer(config, learning_rate=schedule, graph=graphs.train, phase=phase)
-    return make_train_step(graphs=graphs, tx=tx, config=config, phase=phase)
-
-
-def _train_epoch(state, *, train_step_at, split, mesh, config, end, epoch):
-    """Steps up to ``end``; gives the state and the means of the training figures."""
-    start = int(state.step)
-    steps = range(start, end)
     began = time.monotonic()
-    totals, last = {}, None
-    batches = train_batches(split, batch_size=config.batch_size, seed=config.seed, steps=steps)
-    # The bar goes to a terminal only; elsewhere one line an epoch is enough.
-    bar = tqdm(
-        batches,
-        desc=f'epoch {epoch}/{config.num_epochs}',
-        total=len(steps),
-        unit='step',
-        leave=False,
-        disable=not sys.stderr.isatty(),
-    )
-    for step, batch in zip(steps, bar, strict=True):
-        state, metrics = train_step_at(step)(state, shard_batch(batch, mesh))
-        # The figures of the step before are read while this one runs.
-        if last is not None:
-            _add(totals, last, bar)
-        last = metrics
-    _add(totals, last, bar)
-    seconds = time.monotonic() - began
-    figures = {name: total / len(steps) for name, total in totals.items()}
-    figures['films_per_second'] = len(steps) * config.batch_size / seconds
-    return state, figures
+    workdir = pathlib.Path(workdir)
+    with StopSignals(ends_process=ends_process) as stop:
+        plan = make_plan(config, workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        with (
+            explained_out_of_memory(plan.config, num_devices=plan.mesh.devices.size),
+            workdir_lock(workdir),
+        ):
+            check_run(
+                plan.config,
+                workdir,
+                manifest=plan.manifest,
+                init=plan.start.init,
+                force=force_config,
+            )
+            with Checkpoints(workdir) as checkpoints:
+                state, memory = _restore_or_begin(plan, workdir, checkpoints)
+                run = _Run(plan, workdir, checkpoints, stop, state, memory, began)
+                run.train()
+    return run.state
 
 
-def _add(totals, metrics, bar):
-    metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    if not math.isfinite(metrics['loss']):
-        raise InputError(
-            f'the training loss is {metrics["loss"]}; the last good state is in the checkpoints. '
-            'Try a lower --config.learning_rate in a new --workdir'
+def _restore_or_begin(plan, workdir, checkpoints):
+    state = replicate(create_state(plan.config, plan.tx, plan.plateau), plan.mesh)
+    memory = Memory()
+    if (restored := checkpoints.restore_latest(state)) is not None:
+        state, meta = restored
+        memory = Memory(Progress(**meta['progress']), meta['epoch'], meta['totals'])
+        if checkpoints.best_is_lost:
+            # Nothing is left to be better than.
+            memory.progress = Progress()
+        log.info('going on after epoch %d, at step %d', memory.epoch, state.step)
+    else:
+        state = initial_state(
+            state,
+            plan.start,
+            graphs=plan.graphs,
+            split=plan.train_split,
+            mesh=plan.mesh,
+            workdir=workdir,
         )
-    for name, value in metrics.items():
-        totals[name] = totals.get(name, 0.0) + value
-    bar.set_postfix(loss=f'{metrics["loss"]:.3f}', refresh=False)
+    now = environment()
+    narration.log_start(plan, state, before=saved_environment(workdir), now=now)
+    save_run(plan.config, workdir, manifest=plan.manifest, environment=now, init=plan.start.init)
+    return state, memory
+
+
+class _Run:
+    """A run under way: ``state`` and ``memory`` are always those of one moment."""
+
+    def __init__(self, plan: Plan, workdir, checkpoints, stop, state, memory, began):
+        self.plan, self.workdir, self.checkpoints, self.stop = plan, workdir, checkpoints, stop
+        self.state, self.memory, self.began = state, memory, began
+        self.eval_step = make_eval_step(graphs=plan.graphs, config=plan.config)
+
+    def train(self) -> None:
+        """All epochs that are left."""
+        plan = self.plan
+        with (
+            MetricsWriter(
+                self.workdir, resume_step=int(self.state.step), resume_epoch=self.memory.epoch
+            ) as self.writer,
+            ProgressLine(
+                num_steps=plan.epoch_ends[-1],
+                first_step=int(self.state.step),
+                batch_size=plan.config.batch_size,
+                epochs=len(plan.epoch_ends),
+            ) as self.line,
+        ):
+            if not int(self.state.step):
+                described = narration.describe_plan(plan, self.state.params, self.state.batch_stats)
+                self.writer.write_text(0, 'run', '\n'.join(described))
+            while not self._is_over():
+                self._train_epoch(epoch=self.memory.epoch + 1)
+                validated = not self.stop.requested and self._validate(self.memory.epoch + 1)
+                if self.stop.requested and not self._is_over():
+                    if not validated:
+                        self._save()
+                    raise Interrupted(
+                        f'{self.stop.requested.name}: stopped at step {self.state.step} of '
+                        f'{plan.epoch_ends[-1]}, which is saved; the same command goes on from it'
+                    )
+        narration.log_end(plan, self.state, self.memory.progress)
+
+    def _is_over(self) -> bool:
+        memory = self.memory
+        return memory.epoch == len(self.plan.epoch_ends) or self.plan.early_stopping.should_stop(
+            memory.progress
+        )
+
+    def _train_epoch(self, epoch: int) -> None:
+        """Steps to the end of the epoch, or to a signal."""
+        plan, end = self.plan, self.plan.epoch_ends[epoch - 1]
+        steps = range(int(self.state.step), end)
+        batches = train_batches(
+            plan.train_split,
+            epoch_order=plan.epoch_order,
+            batch_size=plan.config.batch_size,
+            steps=steps,
+        )
+        pending = None
+        for step, (batch, ids) in zip(steps, batches, strict=True):
+            batch = shard_batch(batch, plan.mesh)
+            self.state, metrics = plan.train_step_at(step)(self.state, batch)
+            # The figures of the step before are read while this one runs.
+            if pending is not None:
+                self._note(*pending)
+            pending = step + 1, epoch, metrics, ids
+            saves = plan.save_every and (step + 1) % plan.save_every == 0 and step + 1 < end
+            if saves or self.stop.requested:
+                # No state is saved before its figures have been found finite.
+                self._note(*pending)
+                pending = None
+            if self.stop.requested:
+                break
+            if saves:
+                self._save()
+        if pending is not None:
+            self._note(*pending)
+
+    def _note(self, step, epoch, metrics, ids) -> None:
+        """Reads a step's figures into the memory, the curves and the progress line."""
+        metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        _check_finite(metrics, step, ids)
+        if self.began is not None:
+            log.info('first step done %.1f s after the start', time.monotonic() - self.began)
+            self.began = None
+        totals = self.memory.totals
+        for name, value in metrics.items():
+            totals[name] = totals.get(name, 0.0) + value
+        every = self.plan.config.logging.every_steps
+        if every and step % every == 0:
+            self.writer.write(step, _prefixed(step=metrics))
+        self.line.update(step, epoch, metrics['loss'])
+
+    def _validate(self, epoch: int) -> bool:
+        """Looks at the validation films and saves; False if a signal came in between."""
+        plan, config = self.plan, self.plan.config
+        params, batch_stats = self.state.best_guess
+        films = scoring.score_split(
+            plan.validation_split,
+            eval_step=self.eval_step,
+            params=params,
+            batch_stats=batch_stats,
+            mesh=plan.mesh,
+            config=config,
+            stop=lambda: bool(self.stop.requested),
+        )
+        if films is None:
+            return False
+        step, memory = plan.epoch_ends[epoch - 1], self.memory
+        validation = scoring.validation_figures(films, config.loss)
+        thresholds = scoring.choose_thresholds(films)
+        progress = plan.early_stopping.update(memory.progress, validation, step=step, epoch=epoch)
+        improved = progress.best_step == step
+        figures = self._epoch_means(epoch)
+        if plan.plateau is not None:
+            rule = config.early_stopping
+            plateau = plateau_step(
+                plan.plateau, self.state.plateau, validation[rule.metric], rule.mode
+            )
+            self.state = self.state.replace(plateau=replicate(plateau, plan.mesh))
+        # Before the checkpoint: a run killed between the two does this epoch again and
+        # replaces the line; the other way round, the line would be missing for good.
+        self.writer.write(step, _prefixed(train=figures, validation=validation), epoch=epoch)
+        self.writer.write_images(
+            step,
+            sample_overlays(
+                films, plan.validation_split, thresholds, count=config.logging.num_overlays
+            ),
+        )
+        self.memory = Memory(progress, epoch)
+        self._save(thresholds=dataclasses.asdict(thresholds), improved=improved)
+        narration.log_epoch(
+            plan, epoch, figures, validation, improved=improved, time_left=self.line.time_left()
+        )
+        return True
+
+    def _epoch_means(self, epoch):
+        """Of the training figures over the epoch's steps; the learning rate is the last step's."""
+        ends = [0, *self.plan.epoch_ends]
+        num_steps = ends[epoch] - ends[epoch - 1]
+        figures = {name: total / num_steps for name, total in self.memory.totals.items()}
+        scale = 1.0 if self.state.plateau is None else float(self.state.plateau.scale)
+        figures['learning_rate'] = float(self.plan.schedule(ends[epoch] - 1)) * scale
+        return figures | {'films_per_second': self.line.films_per_second}
+
+    def _save(self, thresholds=None, *, improved=False) -> None:
+        memory = dataclasses.asdict(self.memory)
+        self.checkpoints.save(
+            int(self.state.step), self.state, memory | {'thresholds': thresholds}, improved=improved
+        )
+
+
+def _check_finite(metrics, step, ids):
+    bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if bad:
+        raise InputError(
+            f'the training diverged: {", ".join(f"{name} is {metrics[name]}" for name in bad)} in '
+            f'step {step}, on the films {", ".join(ids)}; the last good state is in the '
+            'checkpoints. Try a lower --config.learning_rate in a new --workdir, or '
+            '--config.optimizer.clip_norm=1, or look at these films'
+        )
 
 
 def _prefixed(**groups):
     return {f'{group}/{k}': v for group, values in groups.items() for k, v in values.items()}
-
-
-def _log_start(config, state, mesh, train_split, validation_split, epoch_ends):
-    log.info(
-        '%s, %s parameters, on %d x %s; %d training and %d validation films; %d epochs, %d steps',
-        config.model.name,
-        f'{sum(p.size for p in jax.tree.leaves(state.params)):,}',
-        mesh.devices.size,
-        mesh.devices.flat[0].device_kind,
-        len(train_split),
-        len(validation_split),
-        config.num_epochs,
-        epoch_ends[-1],
-    )
-
-
-def _log_phases(config, phases):
-    for phase in phases:
-        if len(phases) > 1 or phase.learning != WHOLE.learning:
-            stages = [f'stage {stage}' for stage in phase.learning[:-1]]
-            log.info('from step %d on learn: %s', phase.start, ', '.join(['the heads', *stages]))
-    if not config.model.get('init_from', '') and not read_transfer(config).is_plain:
-        log.warning(
-            'config.transfer is meant for pretrained weights, and config.model.init_from is empty: '
-            'stages that do not learn stay random'
-        )
-
-
-def _log_epoch(epoch, config, figures, validation, improved):
-    shown = {name: validation[name] for name in ('loss', 'auroc', 'challenge_map', 'mask_iou')}
-    shown |= {config.early_stopping.metric: validation[config.early_stopping.metric]}
-    log.info(
-        'epoch %d/%d  loss %.4f  %.0f films/s  validation: %s%s',
-        epoch,
-        config.num_epochs,
-        figures['loss'],
-        figures['films_per_second'],
-        '  '.join(f'{name} {value:.4f}' for name, value in shown.items()),
-        '  *best' if improved else '',
-    )
-
-
-def _log_end(config, state, progress, early_stopping):
-    reason = 'all epochs done'
-    if early_stopping.should_stop(progress):
-        reason = (
-            f'stopped early, {progress.epochs_since_best} epochs without a better '
-            f'{early_stopping.metric}'
-        )
-    log.info(
-        '%s; best %s %.4f in epoch %d',
-        reason,
-        early_stopping.metric,
-        progress.best_value,
-        progress.best_epoch,
-    )
-    log.info('final parameters sha256 %s', params_sha256(state.params))

@@ -9,11 +9,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from pneumo_jax.checkpoint import Checkpoints
-from pneumo_jax.optimizer import make_run_optimizer
+from pneumo_jax.optimizer import make_plateau, make_run_optimizer
 from pneumo_jax.run_config import load_run
 from pneumo_jax.scoring import Thresholds
 from pneumo_jax.sharding import abstract_replicated, check_batch_size, make_mesh
-from pneumo_jax.state import Graphs, TrainState, create_state, model_graphs
+from pneumo_jax.state import Graphs, create_state, model_graphs
 
 __all__ = ['TrainedModel', 'load_trained']
 
@@ -28,7 +28,9 @@ class TrainedModel:
         decoding: of those pictures, as in the manifest: ``exact`` or ``dct_scaled``.
         mesh: over all devices; ``state`` stands on each.
         graphs: of the model.
-        state: parameters and statistics of the best epoch.
+        params: of the best epoch: their moving average where the run kept one.
+        batch_stats: of the best epoch, likewise.
+        step: at which it ended.
         thresholds: chosen on validation in that epoch.
         epoch: the best epoch, counted from 1.
     """
@@ -38,7 +40,9 @@ class TrainedModel:
     decoding: str
     mesh: Mesh
     graphs: Graphs
-    state: TrainState
+    params: dict
+    batch_stats: dict
+    step: int
     thresholds: Thresholds
     epoch: int
 
@@ -56,9 +60,12 @@ def load_trained(workdir) -> TrainedModel:
     graphs = model_graphs(config)
     # The optimizer's state is part of a checkpoint; its shape does not depend on the schedule.
     tx = make_run_optimizer(config, learning_rate=lambda step: 0.0, graph=graphs.eval)
-    like = abstract_replicated(jax.eval_shape(lambda: create_state(config, tx)), mesh)
+    like = abstract_replicated(
+        jax.eval_shape(lambda: create_state(config, tx, make_plateau(config))), mesh
+    )
     with Checkpoints(workdir, read_only=True) as checkpoints:
         state, meta = checkpoints.restore_best(like)
+    params, batch_stats = jax.block_until_ready(state.best_guess)
     return TrainedModel(
         config=config,
         image_size=run.data['image_size'],
@@ -66,7 +73,9 @@ def load_trained(workdir) -> TrainedModel:
         decoding=run.data.get('decoding', 'exact'),
         mesh=mesh,
         graphs=graphs,
-        state=jax.block_until_ready(state),
+        params=params,
+        batch_stats=batch_stats,
+        step=int(state.step),
         thresholds=Thresholds(**meta['thresholds']),
         epoch=meta['epoch'],
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from fractions import Fraction
 
+from pneumo_jax.durations import epoch_ends
 from pneumo_jax.errors import InputError
 from pneumo_jax.models import NUM_STAGES
 
@@ -24,15 +26,15 @@ BATCH_NORMS = ('train', 'frozen', 'reestimate')
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
-    """The rule; fields as in ``configs/base.py``, the defaults those of runs without the section.
+    """The rule; fields as in ``configs/base.py``, the defaults those of runs from random weights.
 
     Stages 0 to 4 are the backbone's, from the shallow end; stage 5 is all that is new, the heads.
 
     Attributes:
         frozen_stages: the first so many stages never learn.
-        head_epochs: epochs in which stage 5 alone learns.
-        unfreeze_epochs: epoch after which a stage joins in, deepest first; stages beyond its end
-            never do. Empty: all join in after ``head_epochs``.
+        head_epochs, head_steps: how long stage 5 alone learns; the steps hold where not 0.
+        unfreeze_epochs, unfreeze_steps: after how long a stage joins in, deepest first; stages
+            beyond the end never do. Empty: all join in after the heads. The steps hold where given.
         stage_decay: learning rate of a stage relative to the one behind it.
         batch_norm: one of ``BATCH_NORMS``.
 
@@ -42,7 +44,9 @@ class Transfer:
 
     frozen_stages: int = 0
     head_epochs: float = 0.0
+    head_steps: int = 0
     unfreeze_epochs: tuple[float, ...] = ()
+    unfreeze_steps: tuple[int, ...] = ()
     stage_decay: float = 1.0
     batch_norm: str = 'train'
 
@@ -52,9 +56,9 @@ class Transfer:
                 f'config.transfer.frozen_stages={self.frozen_stages} must be 0 to {NUM_STAGES}, '
                 'the number of stages of a backbone'
             )
-        if not 0 <= self.head_epochs < math.inf:
+        if not 0 <= self.head < math.inf:
             raise InputError(
-                f'config.transfer.head_epochs={self.head_epochs} must be 0 or more epochs'
+                f'config.transfer.{self.head_field}={self.head} must be 0 or more {self.unit}'
             )
         if not 0 < self.stage_decay <= 1:
             raise InputError(
@@ -66,15 +70,40 @@ class Transfer:
                 f'config.transfer.batch_norm={self.batch_norm!r} is unknown; choose one of '
                 f'{", ".join(BATCH_NORMS)}'
             )
-        self._check_unfreeze_epochs()
+        self._check_unfreezing()
+
+    @property
+    def unit(self) -> str:
+        """What the durations are given in: ``epochs`` or ``steps``."""
+        return 'steps' if self.head_steps or self.unfreeze_steps else 'epochs'
+
+    @property
+    def head(self) -> float:
+        """``head_epochs`` or ``head_steps``."""
+        return self.head_steps or self.head_epochs
+
+    @property
+    def unfreeze(self) -> tuple[float, ...]:
+        """``unfreeze_epochs`` or ``unfreeze_steps``."""
+        return self.unfreeze_steps or self.unfreeze_epochs
+
+    @property
+    def head_field(self) -> str:
+        """The name of the field that ``head`` is of."""
+        return 'head_steps' if self.head_steps else 'head_epochs'
+
+    @property
+    def unfreeze_field(self) -> str:
+        """The name of the field that ``unfreeze`` is of."""
+        return 'unfreeze_steps' if self.unfreeze_steps else 'unfreeze_epochs'
 
     @property
     def starts(self) -> tuple[float, ...]:
-        """Epochs after which the stages 0 to 5 begin to learn; infinity for never."""
-        joins = [self.head_epochs] * NUM_STAGES
-        if self.unfreeze_epochs:
-            never = [math.inf] * (NUM_STAGES - len(self.unfreeze_epochs))
-            joins = [*never, *(max(self.head_epochs, e) for e in reversed(self.unfreeze_epochs))]
+        """When the stages 0 to 5 begin to learn, in ``unit``; infinity for never."""
+        joins = [self.head] * NUM_STAGES
+        if self.unfreeze:
+            never = [math.inf] * (NUM_STAGES - len(self.unfreeze))
+            joins = [*never, *(max(self.head, later) for later in reversed(self.unfreeze))]
         frozen = [math.inf] * self.frozen_stages
         return (*frozen, *joins[self.frozen_stages :], 0.0)
 
@@ -91,21 +120,25 @@ class Transfer:
         """True if all stages learn from the first step on, at one rate."""
         return set(self.starts) == {0.0} and set(self.rates) == {1.0}
 
-    def _check_unfreeze_epochs(self):
-        epochs, field = self.unfreeze_epochs, 'config.transfer.unfreeze_epochs'
-        shown = f'{field}={tuple(epochs)}'
-        if not all(isinstance(e, int | float) and 0 <= e < math.inf for e in epochs):
-            raise InputError(f'{shown} must be epochs of 0 or more, such as (2, 4)')
-        if any(later <= earlier for earlier, later in itertools.pairwise(epochs)):
+    def _check_unfreezing(self):
+        shown = f'config.transfer.{self.unfreeze_field}={tuple(self.unfreeze)}'
+        if self.head and self.unfreeze and self.head_field[5:] != self.unfreeze_field[9:]:
+            raise InputError(
+                f'{shown} is in {self.unfreeze_field[9:]}, config.transfer.{self.head_field}='
+                f'{self.head} is not: give both in epochs or both in steps'
+            )
+        if not all(isinstance(e, int | float) and 0 <= e < math.inf for e in self.unfreeze):
+            raise InputError(f'{shown} must be {self.unit} of 0 or more, such as (2, 4)')
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.unfreeze)):
             raise InputError(
                 f'{shown} must rise from each stage to the next shallower one, such as (2, 4)'
             )
         learning = NUM_STAGES - self.frozen_stages
-        if len(epochs) > learning:
+        if len(self.unfreeze) > learning:
             raise InputError(
-                f'{shown} has {len(epochs)} entries for the {learning} stages that may learn with '
-                f'config.transfer.frozen_stages={self.frozen_stages}: leave the last '
-                f'{len(epochs) - learning} out, or lower frozen_stages'
+                f'{shown} has {len(self.unfreeze)} entries for the {learning} stages that may '
+                f'learn with config.transfer.frozen_stages={self.frozen_stages}: leave the last '
+                f'{len(self.unfreeze) - learning} out, or lower frozen_stages'
             )
 
 
@@ -130,33 +163,39 @@ WHOLE = Phase(start=0, learning=tuple(range(NUM_STAGES + 1)), fixed_norms=())
 
 
 def read_transfer(config) -> Transfer:
-    """The rule of a run's config; that of a run from before the section is all learning at once."""
-    section = dict(config.get('transfer', {}))
-    # A saved config holds a list.
-    return Transfer(**section | {'unfreeze_epochs': tuple(section.get('unfreeze_epochs', ()))})
+    """The rule of a run's config."""
+    # A config says what a list or a tuple is given as.
+    return Transfer(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in config.transfer.items()
+        }
+    )
 
 
 def make_phases(config, *, num_films: int) -> tuple[Phase, ...]:
     """The phases of a run in order, a function of the config and the number of films alone.
 
     A stage joins in at the first step after its epochs: for whole epochs the first of the next one,
-    as ``train`` counts them, else a step inside an epoch.
+    as ``durations.epoch_ends`` counts them, else a step inside an epoch.
 
     Args:
-        config: a run's config; ``transfer``, ``num_epochs`` and ``batch_size`` are read.
+        config: a run's config; ``transfer``, the run's length and ``batch_size`` are read.
         num_films: in the training split.
 
     Raises:
         InputError: for values that make no sense, or a stage that would join in after the run.
     """
     transfer = read_transfer(config)
-    for epochs in transfer.starts:
-        if config.num_epochs <= epochs < math.inf:
-            _refuse_late_start(transfer, epochs, config.num_epochs)
+    num_steps = epoch_ends(config, num_films=num_films)[-1]
+    per_unit = Fraction(num_films, config.batch_size) if transfer.unit == 'epochs' else 1
     starts = [
-        math.ceil(epochs * num_films / config.batch_size) if epochs < math.inf else math.inf
-        for epochs in transfer.starts
+        math.inf if math.isinf(start) else math.ceil(Fraction(str(start)) * per_unit)
+        for start in transfer.starts
     ]
+    for when, start in zip(transfer.starts, starts, strict=True):
+        if num_steps <= start < math.inf:
+            _refuse_late_start(transfer, when, num_steps)
     phases = []
     for start in sorted(set(starts) - {math.inf}):
         learning = tuple(stage for stage, begins in enumerate(starts) if begins <= start)
@@ -171,13 +210,13 @@ def current_phase(phases: tuple[Phase, ...], step: int) -> Phase:
     return [phase for phase in phases if phase.start <= step][-1]
 
 
-def _refuse_late_start(transfer, epochs, num_epochs):
-    field, remedy = 'unfreeze_epochs', 'leave these stages out of the list'
-    if epochs == transfer.head_epochs:
-        field = 'head_epochs'
+def _refuse_late_start(transfer, when, num_steps):
+    field, value = transfer.unfreeze_field, transfer.unfreeze
+    remedy = 'leave these stages out of the list'
+    if when == transfer.head:
+        field, value = transfer.head_field, transfer.head
         remedy = f'to train the heads alone set config.transfer.frozen_stages={NUM_STAGES}'
     raise InputError(
-        f'config.transfer.{field}={getattr(transfer, field)} lets a stage join in after epoch '
-        f'{epochs:g} of config.num_epochs={num_epochs}, when the run is over: {remedy}, or raise '
-        'config.num_epochs'
+        f'config.transfer.{field}={value} lets a stage join in after {transfer.unit[:-1]} '
+        f'{when:g}, when the run of {num_steps} steps is over: {remedy}, or raise config.num_epochs'
     )

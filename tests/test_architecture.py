@@ -9,27 +9,35 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # From the roof to the cellar; a module may import from its own floor and below.
 FLOORS = [
-    ('main', 'evaluate', 'predict', 'models.__main__'),
-    ('train',),
-    ('initial',),
+    ('main', 'evaluate', 'predict', 'models.__main__', 'data.augment.__main__'),
+    ('train', 'dry_run'),
+    ('narration',),
+    ('plan',),
+    ('initial', 'memory'),
     # A run of this project is one kind of weights; readers of files stand further below.
     ('pretrained',),
     ('trained',),
-    ('scoring', 'checkpoint', 'run_config', 'batch_moments'),
+    ('samples', 'checkpoint', 'batch_moments', 'data.augment.sheet', 'config_checks'),
+    ('scoring', 'run_config', 'array_store', 'seal', 'signals', 'device_memory'),
     ('steps', 'command', 'writers', 'early_stopping', 'overlay', 'output_folder'),
-    ('state', 'losses', 'optimizer', 'sharding', 'transfer'),
+    ('state', 'environment', 'describe', 'progress_line'),
+    ('optimizer',),
+    ('losses', 'sharding', 'transfer'),
+    ('schedules',),
     ('models',),
     ('pretrained.weight_file',),
     ('pretrained.keras_zip', 'pretrained.torch_file', 'pretrained.safetensors_file'),
     ('pretrained.hdf5_file', 'pretrained.torch_pickle'),
     ('pretrained.archive', 'pretrained.foreign', 'pretrained.keras3'),
     ('pretrained.state_dict', 'pretrained.torch_globals'),
-    ('boxes', 'metrics', 'data.pipeline', 'data.augment', 'data.isolated'),
+    ('boxes', 'metrics', 'data.sampling', 'data.augment', 'data.isolated'),
+    ('data.pipeline',),
     ('data.dicom', 'data.example', 'data.shards'),
     ('data.codecs', 'data.grey_values'),
     ('data.picture', 'data.dicom_header', 'data.tfrecord'),
     ('data.jpeg', 'data.codestream', 'data.dicom_scan', 'read_flags', 'hdf5'),
     ('data.film', 'workers'),
+    ('durations',),
     ('data.geometry', 'errors', 'files'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}
@@ -77,8 +85,8 @@ def test_configs_import_ml_collections_only():
         assert roots <= {'ml_collections', 'configs'}, path
 
 
-def test_jax_is_configured_nowhere_and_no_device_is_named():
+def test_jax_is_configured_in_main_alone_and_no_device_is_named():
     for path in MODULES:
         text = path.read_text(encoding='utf-8')
-        assert 'jax.config.update' not in text, path
+        assert 'jax.config.update' not in text or path.name == 'main.py', path
         assert 'jax.devices(' not in text, path

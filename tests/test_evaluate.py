@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from configs import base
+from pneumo_jax.data.example import UNKNOWN_CLASS
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.evaluate import results
 from pneumo_jax.scoring import FilmScore, Thresholds, choose_thresholds, validation_figures
@@ -13,6 +15,7 @@ from tests.conftest import run_command
 
 BOX = np.array([[100, 100, 200, 300]], np.float32)
 NO_BOX = np.zeros((0, 4), np.float32)
+LOSS = base.get_config().loss
 
 
 def film(label, prob, *, boxes=NO_BOX, scores=(), view='AP', person='p', drawn=True):
@@ -23,6 +26,7 @@ def film(label, prob, *, boxes=NO_BOX, scores=(), view='AP', person='p', drawn=T
             'patient_id': 'x',
             'person_id': person,
             'label': label,
+            'class_id': UNKNOWN_CLASS,
             'view_position': view,
             'label_domain': 'unknown',
         },
@@ -31,7 +35,6 @@ def film(label, prob, *, boxes=NO_BOX, scores=(), view='AP', person='p', drawn=T
         boxes=boxes,
         box_scores=np.array(scores, np.float32),
         sums={
-            'loss': 1.0 + area,
             'film_loss': 1.0,
             'mask_loss': area,
             'mask_intersection': area,
@@ -110,7 +113,7 @@ def test_films_of_unknown_boxes_count_for_the_film_figures_alone():
     # What is drawn needs no truth.
     assert value(content, 'boxes', 'films_with_boxes') == 3 / 5
 
-    figures, expected = validation_figures(known + weak), validation_figures(known)
+    figures, expected = (validation_figures(films, LOSS) for films in (known + weak, known))
     for name in ('loss', 'film_loss', 'mask_loss', 'challenge_map', 'mask_iou'):
         assert figures[name] == pytest.approx(expected[name]), name
     assert choose_thresholds(known + weak).box == choose_thresholds(known).box
@@ -124,7 +127,7 @@ def test_without_a_single_box_the_figures_of_boxes_are_null(negatives):
     assert content['num_films_with_known_boxes'] == negatives
     assert value(content, 'film', 'sensitivity') == 1
     assert {value(content, *names) for names in LOCATION_FIGURES} == {None}
-    figures = validation_figures(films)
+    figures = validation_figures(films, LOSS)
     assert figures['loss'] == 1
     assert math.isnan(figures['mask_loss']) == (negatives == 0)
     assert math.isnan(figures['challenge_map'])

@@ -16,7 +16,7 @@ from pneumo_jax import scoring
 from pneumo_jax.errors import InputError
 from pneumo_jax.initial import initial_state, resolve_start
 from pneumo_jax.pretrained import export_safetensors
-from pneumo_jax.run_config import save_run
+from pneumo_jax.run_config import check_run, save_run
 from pneumo_jax.sharding import make_mesh
 from pneumo_jax.state import create_state, params_sha256
 from pneumo_jax.train import train
@@ -40,7 +40,7 @@ def parent(tiny_config, tmp_path):
 
 def test_a_run_from_weights_needs_them_once(parent, tiny_config, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    trained = load_trained(parent).state
+    trained = load_trained(parent)
     tiny_config.model.init_from = str(parent)
     tiny_config.transfer.update({'frozen_stages': 3, 'head_epochs': 1.0})
     straight = train(tiny_config, tmp_path / 'straight')
@@ -61,10 +61,10 @@ def test_a_run_from_weights_needs_them_once(parent, tiny_config, tmp_path, monke
     score = scoring.validation_figures
     calls = iter([1])
 
-    def interrupted(films):
+    def interrupted(*args):
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        return score(films)
+        return score(*args)
 
     monkeypatch.setattr(scoring, 'validation_figures', interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -120,11 +120,11 @@ def test_the_file_decides_what_the_user_leaves_open(file_config, tmp_path):
 
 def test_a_file_that_changed_before_the_first_checkpoint_is_refused(file_config, tmp_path):
     start = resolve_start(file_config, tmp_path)
-    save_run(start.config, tmp_path, manifest=MANIFEST, init=start.init)
+    save_run(start.config, tmp_path, manifest=MANIFEST, environment={}, init=start.init)
     again = resolve_start(file_config, tmp_path)
     assert again.pretrained is None
     assert again.config.to_dict() == start.config.to_dict()
-    save_run(again.config, tmp_path, manifest=MANIFEST, init=again.init)
+    check_run(again.config, tmp_path, manifest=MANIFEST, init=again.init)
     write_weights(tmp_path / 'weights.safetensors', seed=1)
     empty = types.SimpleNamespace(params={}, batch_stats={})
     with pytest.raises(InputError, match=r'weights.safetensors.* changed since the run was begun'):

@@ -3,7 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
+from configs import base
 from pneumo_jax.data.pipeline import FilmSplit, eval_batches, prefetch, train_batches
+from pneumo_jax.data.sampling import EpochOrder
 from pneumo_jax.errors import InputError
 
 
@@ -18,10 +20,21 @@ def films_of(split, batches):
     return [index[image.tobytes()] for batch in batches for image in batch['image']]
 
 
+def training(split, size, steps, seed=0):
+    config = base.get_config()
+    config.seed = seed
+    order = EpochOrder(split, config)
+    batches = list(train_batches(split, epoch_order=order, batch_size=size, steps=steps))
+    films = {split[i]['patient_id']: split[i]['image'] for i in range(len(split))}
+    for batch, ids in batches:
+        np.testing.assert_array_equal(batch['image'], [films[film] for film in ids])
+    return [batch for batch, _ in batches]
+
+
 def test_every_film_once_an_epoch_over_the_seams(split):
     size, epochs = 7, 3
     steps = range(epochs * len(split) // size + 1)
-    seen = films_of(split, train_batches(split, batch_size=size, seed=0, steps=steps))
+    seen = films_of(split, training(split, size, steps))
     orders = [seen[e * len(split) : (e + 1) * len(split)] for e in range(epochs)]
     for order in orders:
         assert sorted(order) == list(range(len(split)))
@@ -30,7 +43,7 @@ def test_every_film_once_an_epoch_over_the_seams(split):
 
 def test_fault_54_resuming_in_mid_epoch_gives_the_same_batches(split):
     def batches(steps, seed=0):
-        return films_of(split, train_batches(split, batch_size=8, seed=seed, steps=steps))
+        return films_of(split, training(split, 8, steps, seed))
 
     assert batches(range(9))[3 * 8 :] == batches(range(3, 9))
     assert batches(range(9)) != batches(range(9), seed=1)
@@ -47,7 +60,7 @@ def test_the_last_evaluation_batch_is_padded_and_masked_never_dropped(split):
 
 
 def test_batches_have_the_documented_dtypes(split):
-    batch = next(train_batches(split, batch_size=4, seed=0, steps=range(1)))
+    (batch,) = training(split, 4, range(1))
     assert {k: (v.dtype.name, v.shape) for k, v in batch.items()} == {
         'image': ('uint8', (4, 64, 64, 1)),
         'label': ('int32', (4,)),
@@ -61,7 +74,7 @@ def test_batches_have_the_documented_dtypes(split):
 
 def test_fault_56_batch_larger_than_the_split(split):
     with pytest.raises(InputError, match='larger than'):
-        next(train_batches(split, batch_size=len(split) + 1, seed=0, steps=range(1)))
+        training(split, len(split) + 1, range(1))
 
 
 def test_prefetch_raises_where_the_item_would_have_come():

@@ -42,10 +42,31 @@ def quickened(command):
     return [sys.executable, *command[1:], *extra]
 
 
-@pytest.mark.slow
-def test_commands_work_in_the_order_they_are_read(tmp_path):
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder in which the commands run as in the repository's."""
     for name in ('configs', 'data_prep', 'pneumo_jax'):
         (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.fixture
+def shards(checkout):
+    """What the pages of docs/ call ``shards``, in the checkout, of few small phantoms."""
+    make_download = ['data_prep/make_demo.py', '--num_films=40', '--output_dir=download']
+    run_in(checkout, [sys.executable, *make_download])
+    run_in(
+        checkout,
+        [
+            *(sys.executable, 'data_prep/convert.py', '--image_size=64', '--output_dir=shards'),
+            '--images_dir=download/stage_2_train_images',
+            '--labels_csv=download/stage_2_train_labels.csv',
+        ],
+    )
+
+
+@pytest.mark.slow
+def test_commands_work_in_the_order_they_are_read(checkout, tmp_path):
     commands = [c for c in commands_of('README.md') if not ' '.join(c).startswith(NOT_HERE)]
     assert len(commands) >= 7
     for command in commands:
@@ -56,19 +77,24 @@ def test_commands_work_in_the_order_they_are_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_commands_of_the_models_page_start_from_the_files_they_name(tmp_path):
-    for name in ('configs', 'data_prep', 'pneumo_jax'):
-        (tmp_path / name).symlink_to(ROOT / name)
-    make_download = ['data_prep/make_demo.py', '--num_films=40', '--output_dir=download']
-    run_in(tmp_path, [sys.executable, *make_download])
-    run_in(
-        tmp_path,
-        [
-            *(sys.executable, 'data_prep/convert.py', '--image_size=64', '--output_dir=shards'),
-            '--images_dir=download/stage_2_train_images',
-            '--labels_csv=download/stage_2_train_labels.csv',
-        ],
+@pytest.mark.usefixtures('shards')
+def test_commands_of_the_training_page_work(tmp_path):
+    commands = commands_of('docs/training.md')
+    assert len(commands) == 7
+    for command in commands:
+        run_in(tmp_path, quickened(command))
+    assert (tmp_path / 'sheet.png').stat().st_size > 10_000
+    assert (
+        json.loads((tmp_path / 'runs' / 'weighted' / 'config.json').read_text())['config']['loss'][
+            'positive_weight'
+        ]
+        > 1
     )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('shards')
+def test_commands_of_the_models_page_start_from_the_files_they_name(tmp_path):
     commands = commands_of('docs/models.md')
     assert len(commands) == 2
     for command in commands:

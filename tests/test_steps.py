@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import base
@@ -41,7 +42,8 @@ def make_run(**fields):
     config.update_from_flattened_dict(fields)
     tx = make_optimizer(config.optimizer, learning_rate=config.learning_rate)
     graphs = model_graphs(config)
-    step = make_train_step(graphs=graphs, tx=tx, config=config)
+    schedule = optax.constant_schedule(config.learning_rate)
+    step = make_train_step(graphs=graphs, tx=tx, schedule=schedule, config=config)
     return config, graphs, step, create_state(config, tx)
 
 
@@ -126,7 +128,8 @@ def test_prediction_equals_evaluation():
     config, graphs, _, state = make_run()
     batch = make_batch(4)
     evaluated = make_eval_step(graphs=graphs, config=config)(state.params, state.batch_stats, batch)
-    predicted = make_predict_step(graphs=graphs)(state.params, state.batch_stats, batch['image'])
+    predict = make_predict_step(graphs=graphs, config=config)
+    predicted = predict(state.params, state.batch_stats, batch['image'])
     for name in predicted:
         np.testing.assert_allclose(predicted[name], evaluated[name], rtol=1e-5)
 

@@ -1,20 +1,14 @@
 import csv
 import importlib
 import json
-import random
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
 from pneumo_jax.checkpoint import Checkpoints
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluate import evaluate
-from pneumo_jax.run_config import load_run
 from pneumo_jax.train import train
-from tests.conftest import ROOT, run_command, train_command
+from tests.conftest import run_command, train_command
 
 
 def sha(stderr):
@@ -26,30 +20,6 @@ def figures(workdir):
     return [
         {k: v for k, v in json.loads(line).items() if 'films_per_second' not in k} for line in lines
     ]
-
-
-def test_killed_at_random_moments_ends_as_if_never_killed(phantom_shards, tmp_path):
-    epochs = '--config.num_epochs=5'
-    straight = run_command(*train_command(phantom_shards, tmp_path / 'straight', epochs))
-    assert straight.returncode == 0, straight.stderr
-    killed = train_command(phantom_shards, tmp_path / 'killed', epochs)
-    moments = random.Random(0)
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, *killed], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
-        # After an epoch's line its checkpoint is being written, and the next epoch begins.
-        next(line for line in process.stderr if line.startswith('epoch'))
-        time.sleep(moments.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    final = run_command(*killed)
-    assert final.returncode == 0, final.stderr
-    assert sha(final.stderr) == sha(straight.stderr)
-    assert figures(tmp_path / 'killed') == figures(tmp_path / 'straight')
-    assert [line['epoch'] for line in figures(tmp_path / 'killed')] == [1, 2, 3, 4, 5]
-    again = run_command(*killed)
-    assert sha(again.stderr) == sha(straight.stderr)
 
 
 def test_early_stopping_ends_the_run_and_keeps_the_best(tiny_config, tmp_path):
@@ -116,25 +86,9 @@ def test_early_stopping_cannot_watch_boxes_that_are_not_there(
         train(tiny_config, tmp_path)
 
 
-def test_fault_48_another_config_in_the_same_workdir_is_refused(tiny_config, tmp_path):
-    tiny_config.num_epochs = 1
-    train(tiny_config, tmp_path)
-    assert load_run(tmp_path).config.to_dict() == tiny_config.to_dict()
-    tiny_config.learning_rate = 0.5
-    with pytest.raises(InputError, match=r'config.learning_rate: 0.003 -> 0.5'):
-        train(tiny_config, tmp_path)
-
-
 def test_fault_56_batch_larger_than_the_data(tiny_config, tmp_path):
     tiny_config.batch_size = 1000
     with pytest.raises(InputError, match=r'batch_size=1000 is larger than the \d+ films'):
-        train(tiny_config, tmp_path)
-
-
-def test_fault_50_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
-    tiny_config.learning_rate = 1e30
-    tiny_config.optimizer.update({'name': 'sgd', 'clip_norm': 0.0})
-    with pytest.raises(InputError, match='training loss is'):
         train(tiny_config, tmp_path)
 
 
@@ -160,7 +114,7 @@ def test_headline_configs_train_by_the_same_command(phantom_shards, tmp_path, co
     ('flags', 'message'),
     [
         (['--config.data.dir='], 'no data: give --config.data.dir'),
-        (['--config.optimizer.name=adamx'], "config.optimizer.name='adamx' is unknown"),
+        (['--config.optimizer.name=adamx'], "config.optimizer.name='adamx' must be one of"),
         (['extra'], 'unknown arguments'),
     ],
 )

@@ -8,14 +8,16 @@ import optax
 import pytest
 from flax import nnx, traverse_util
 
+import pneumo_jax.plan as plan_module
 import pneumo_jax.train as train_module
 from configs import base
 from pneumo_jax import scoring
 from pneumo_jax.boxes.targets import box_mask
 from pneumo_jax.errors import InputError
-from pneumo_jax.losses import film_losses, mean_losses
+from pneumo_jax.losses import Targets, film_losses, known_films, mean_losses
 from pneumo_jax.models import param_stages
-from pneumo_jax.optimizer import make_run_optimizer, make_schedule
+from pneumo_jax.optimizer import make_run_optimizer
+from pneumo_jax.schedules import make_schedule
 from pneumo_jax.state import create_state, model_graphs, params_sha256
 from pneumo_jax.steps import make_train_step
 from pneumo_jax.trained import load_trained
@@ -71,7 +73,11 @@ class Run:
     def _make_step(self, phase):
         graphs = model_graphs(self.config, fixed_norms=phase.fixed_norms)
         return make_train_step(
-            graphs=graphs, tx=self.make_tx(phase), config=self.config, phase=phase
+            graphs=graphs,
+            tx=self.make_tx(phase),
+            schedule=self.schedule,
+            config=self.config,
+            phase=phase,
         )
 
     def moves(self, step, what='params'):
@@ -125,6 +131,9 @@ def test_phases_start_with_epochs_as_the_run_counts_them_or_inside_one():
         *(0, 0, 6),
         *(6, 15, 15),
     ]
+    steps = [phase.start for phase in phases][1:]
+    config.transfer.update({'unfreeze_epochs': (), 'unfreeze_steps': tuple(steps)})
+    assert make_phases(config, num_films=45) == phases
     config.transfer.batch_norm = 'frozen'
     assert {p.fixed_norms for p in make_phases(config, num_films=45)} == {(0, 1, 2, 3, 4)}
 
@@ -136,7 +145,7 @@ def test_phases_start_with_epochs_as_the_run_counts_them_or_inside_one():
         ({'frozen_stages': 6}, r'frozen_stages=6 must be 0 to 5'),
         ({'head_epochs': -1.0}, r'head_epochs=-1.0 must be 0 or more'),
         ({'head_epochs': math.nan}, r'head_epochs=nan must be'),
-        ({'head_epochs': 4.0}, r'head_epochs=4.0 lets .*num_epochs=4, .*frozen_stages=5'),
+        ({'head_epochs': 4.0}, r'head_epochs=4.0 lets .*run of 50 steps.*frozen_stages=5'),
         ({'unfreeze_epochs': (-1,)}, r'unfreeze_epochs=\(-1,\) must be epochs of 0 or more'),
         ({'unfreeze_epochs': ('a',)}, r"unfreeze_epochs=\('a',\) must be epochs"),
         ({'unfreeze_epochs': (2, 2)}, r'unfreeze_epochs=\(2, 2\) must rise'),
@@ -148,7 +157,18 @@ def test_phases_start_with_epochs_as_the_run_counts_them_or_inside_one():
             {'unfreeze_epochs': (1, 2), 'frozen_stages': 4},
             r'unfreeze_epochs=.* has 2 entries for the 1 stages .*frozen_stages=4',
         ),
-        ({'unfreeze_epochs': (1, 4)}, r'unfreeze_epochs=\(1, 4\) lets .* after epoch 4 .*list'),
+        ({'unfreeze_epochs': (1, 4)}, r'unfreeze_epochs=\(1, 4\) lets .* after epoch 4, .*list'),
+        ({'head_steps': -1}, r'head_steps=-1 must be 0 or more steps'),
+        ({'head_steps': 50}, r'head_steps=50 lets .* after step 50, .*frozen_stages=5'),
+        ({'unfreeze_steps': (9, 50)}, r'unfreeze_steps=\(9, 50\) lets .* after step 50.*list'),
+        (
+            {'unfreeze_steps': (9,), 'head_epochs': 1.0},
+            r'unfreeze_steps=\(9,\) is in steps, config.transfer.head_epochs=1.0 is not',
+        ),
+        (
+            {'unfreeze_epochs': (1,), 'head_steps': 1},
+            r'unfreeze_epochs=\(1,\) is in epochs, config.transfer.head_steps=1 is not',
+        ),
         ({'stage_decay': 0.0}, r'stage_decay=0.0 must be more than 0'),
         ({'stage_decay': 1.5}, r'stage_decay=1.5 must be .* at most 1'),
         ({'batch_norm': 'eval'}, r"batch_norm='eval' is unknown; choose one of train, frozen"),
@@ -276,15 +296,17 @@ def test_the_defaults_train_as_plain_optax_does():
     def grad(params, batch_stats, batch, target):
         def loss(params):
             model = nnx.merge(graph, params, batch_stats)
-            losses = film_losses(
-                model(batch['image'] / 255.0, rngs=nnx.Rngs(dropout=0)),
-                labels=batch['label'],
-                mask_target=target,
-                known=jnp.ones(BATCH, bool),
-                config=config.loss,
+            outputs = model(batch['image'] / 255.0, rngs=nnx.Rngs(dropout=0))
+            targets = Targets(
+                label=batch['label'].astype(jnp.float32),
+                classes=jnp.zeros((BATCH, 3)),
+                class_known=jnp.zeros(BATCH, bool),
+                mask=target,
+                boxes_known=jnp.ones(BATCH, bool),
             )
+            losses = film_losses(outputs, targets, config.loss)
             stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
-            return mean_losses(losses, jnp.ones(BATCH, bool))['loss'], stats
+            return mean_losses(losses, known_films(targets), config.loss)['loss'], stats
 
         return jax.grad(loss, has_aux=True)(params)
 
@@ -324,7 +346,7 @@ def test_a_run_resumed_in_any_phase_ends_with_the_same_bits(phased_config, tmp_p
         made.append(make_train_step(**kwargs))
         return made[-1]
 
-    monkeypatch.setattr(train_module, 'make_train_step', remember)
+    monkeypatch.setattr(plan_module, 'make_train_step', remember)
     straight = train_module.train(phased_config, tmp_path / 'straight')
     assert [step._cache_size() for step in made] == [1, 1, 1]
 
@@ -333,10 +355,10 @@ def test_a_run_resumed_in_any_phase_ends_with_the_same_bits(phased_config, tmp_p
     for _ in range(2):
         finished = iter([True])
 
-        def interrupted(films, finished=finished):
+        def interrupted(*args, finished=finished):
             if not next(finished, False):
                 raise KeyboardInterrupt
-            return score(films)
+            return score(*args)
 
         monkeypatch.setattr(scoring, 'validation_figures', interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -347,7 +369,7 @@ def test_a_run_resumed_in_any_phase_ends_with_the_same_bits(phased_config, tmp_p
         assert params_sha256(getattr(resumed, what)) == params_sha256(getattr(straight, what))
 
     trained = load_trained(tmp_path / 'resumed')
-    assert jax.tree.structure(trained.state) == jax.tree.structure(straight)
+    assert jax.tree.structure(trained.params) == jax.tree.structure(straight.params)
 
 
 def test_runs_from_before_the_section_are_read_as_plain_ones(tiny_config, tmp_path):
@@ -361,4 +383,4 @@ def test_runs_from_before_the_section_are_read_as_plain_ones(tiny_config, tmp_pa
     path.write_text(json.dumps(content))
     trained = load_trained(tmp_path)
     assert read_transfer(trained.config) == Transfer()
-    assert params_sha256(trained.state.params) == params_sha256(state.params)
+    assert params_sha256(trained.params) == params_sha256(state.params)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Collection
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
@@ -111,12 +112,15 @@ def encode_example(record: dict, encoding: str = 'raw') -> bytes:
     return example.SerializeToString()
 
 
-def decode_example(data: bytes, encoding: str = 'raw') -> dict:
+def decode_example(
+    data: bytes, encoding: str = 'raw', names: Collection[str] = tuple(FIELDS)
+) -> dict:
     """The record of a serialised Example; its image is read-only and shares memory with no other.
 
     Args:
         data: of ``encode_example``.
         encoding: of the picture, as it was encoded.
+        names: of the fields wanted.
 
     Raises:
         InputError: if the bytes are no record of this schema.
@@ -125,7 +129,7 @@ def decode_example(data: bytes, encoding: str = 'raw') -> dict:
         entries = _Example.FromString(data).features.feature
         features = {entry.key: entry.value for entry in entries}
         decoders = _DECODERS | {'picture': _PICTURE_DECODERS[encoding]}
-        return {name: decoders[field.kind](features[name]) for name, field in FIELDS.items()}
+        return {name: decoders[FIELDS[name].kind](features[name]) for name in names}
     except (message.DecodeError, LookupError, ValueError, OSError) as error:
         raise InputError(
             f'{len(data)} bytes are not a record of this version ({error}): convert the films anew'

@@ -8,7 +8,7 @@ a real row).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +17,14 @@ from pneumo_jax.data.example import decode_example
 from pneumo_jax.data.shards import ShardedRecords
 from pneumo_jax.errors import InputError
 
-__all__ = ['FilmSplit', 'eval_batches', 'prefetch', 'to_batch', 'train_batches']
+__all__ = [
+    'FilmSplit',
+    'check_enough_films',
+    'eval_batches',
+    'prefetch',
+    'to_batch',
+    'train_batches',
+]
 
 
 class FilmSplit:
@@ -44,37 +51,61 @@ class FilmSplit:
         """One record as ``data.example`` describes it."""
         return decode_example(self._records[index], self._records.encoding)
 
+    def columns(self, names: Sequence[str]) -> list[tuple]:
+        """These fields of every film, without decoding pictures."""
+        films = (
+            decode_example(self._records[i], self._records.encoding, names)
+            for i in range(len(self))
+        )
+        return [tuple(film[name] for name in names) for film in films]
 
-def train_batches(
-    split: FilmSplit, *, batch_size: int, seed: int, steps: Iterable[int]
-) -> Iterator[dict]:
-    """Shuffled batches for the given steps; a batch depends on ``seed`` and its step alone.
 
-    The epochs' permutations follow each other without a seam: a batch may hold the last films of
-    one epoch and the first of the next, so every film is seen once an epoch and no row is padded.
-    A resumed run gets the same batches by asking for the remaining steps.
-
-    Raises:
-        InputError: if a batch is larger than the split.
-    """
+def check_enough_films(split: FilmSplit, batch_size: int) -> None:
+    """Raises an InputError if a batch is larger than the split."""
     if batch_size > len(split):
         raise InputError(
             f'config.batch_size={batch_size} is larger than the {len(split)} films of split '
             f'{split.name!r}; try --config.batch_size={len(split)} or less'
         )
-    return prefetch(_train_batches(split, batch_size, seed, steps))
 
 
-def _train_batches(split, batch_size, seed, steps):
+def train_batches(
+    split: FilmSplit,
+    *,
+    epoch_order: Callable[[int], np.ndarray],
+    batch_size: int,
+    steps: Iterable[int],
+) -> Iterator[tuple[dict, list[str]]]:
+    """Batches for the given steps, each with the ids of its films; a batch depends on its step.
+
+    The epochs' orders follow each other without a seam: a batch may hold the last films of one
+    epoch and the first of the next, so every film has its turn and no row is padded. A resumed run
+    gets the same batches by asking for the remaining steps.
+
+    Args:
+        split: the training films.
+        epoch_order: gives the indices of an epoch's films, as many as there are
+            (``data.sampling.EpochOrder``).
+        batch_size: films in a batch.
+        steps: ascending.
+
+    Raises:
+        InputError: if a batch is larger than the split.
+    """
+    check_enough_films(split, batch_size)
+    return prefetch(_train_batches(split, epoch_order, batch_size, steps))
+
+
+def _train_batches(split, epoch_order, batch_size, steps):
     epoch, order = -1, None
     for step in steps:
-        rows = []
+        records = []
         for index in range(step * batch_size, (step + 1) * batch_size):
             if index // len(split) != epoch:
                 epoch = index // len(split)
-                order = np.random.default_rng((seed, epoch)).permutation(len(split))
-            rows.append(split[order[index % len(split)]])
-        yield to_batch(rows, batch_size)
+                order = epoch_order(epoch)
+            records.append(split[order[index % len(split)]])
+        yield to_batch(records, batch_size), [record['patient_id'] for record in records]
 
 
 def eval_batches(split: FilmSplit, *, batch_size: int) -> Iterator[tuple[dict, list[dict]]]:

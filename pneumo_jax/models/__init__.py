@@ -68,6 +68,7 @@ class FilmModel(nnx.Module):
         normalisation: of the input, a name of ``conventions.NORMALISATIONS``.
         dropout: rate before the film head's dense layer.
         pyramid_channels: width of the pyramid.
+        class_head: with logits of the challenge's three classes.
         dtype: of the activations; parameters are float32.
         rngs: source of the initial parameters.
     """
@@ -79,6 +80,7 @@ class FilmModel(nnx.Module):
         normalisation: str,
         dropout: float,
         pyramid_channels: int,
+        class_head: bool,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
@@ -87,7 +89,11 @@ class FilmModel(nnx.Module):
         self.normalisation = normalisation
         self.pyramid = heads.Pyramid(channels, features=pyramid_channels, dtype=dtype, rngs=rngs)
         self.film_head = heads.FilmHead(
-            channels[max(channels)], pyramid_channels, dropout=dropout, rngs=rngs
+            channels[max(channels)],
+            pyramid_channels,
+            dropout=dropout,
+            class_head=class_head,
+            rngs=rngs,
         )
         self.mask_head = heads.MaskHead(pyramid_channels, rngs=rngs)
 
@@ -100,22 +106,21 @@ class FilmModel(nnx.Module):
             rngs: with a ``dropout`` stream when training, else None.
 
         Returns:
-            ``film_logits`` float32 [B] and ``mask_logits`` float32 [B,m,m,1], m = S/4.
+            ``film_logits`` float32 [B] and ``mask_logits`` float32 [B,m,m,1], m = S/4; with the
+            class head ``class_logits`` float32 [B,3].
         """
         maps = self.backbone(normalise(images, self.normalisation, self.backbone.in_channels))
         pyramid = self.pyramid(maps)
-        return {
-            'film_logits': self.film_head(maps[max(maps)], pyramid, rngs=rngs),
-            'mask_logits': self.mask_head(pyramid),
-        }
+        films = self.film_head(maps[max(maps)], pyramid, rngs=rngs)
+        return films | {'mask_logits': self.mask_head(pyramid)}
 
 
-def build_model(config, *, rngs: nnx.Rngs) -> FilmModel:
+def build_model(config, *, class_head: bool = False, rngs: nnx.Rngs) -> FilmModel:
     """The model that ``config.model`` describes.
 
     Args:
         config: section ``model`` of a run's config (``configs/base.py`` documents the fields).
-            Configs of older runs lack ``conventions`` and ``zero_init``.
+        class_head: with logits of the challenge's three classes.
         rngs: source of the initial parameters, stream ``params``.
 
     Raises:
@@ -128,7 +133,7 @@ def build_model(config, *, rngs: nnx.Rngs) -> FilmModel:
         width=config.width,
         in_channels=config.in_channels,
         conventions=conventions,
-        zero_init=config.get('zero_init', True),
+        zero_init=config.zero_init,
         dtype=dtype,
         rngs=rngs,
     )
@@ -137,6 +142,7 @@ def build_model(config, *, rngs: nnx.Rngs) -> FilmModel:
         normalisation=conventions.normalisation,
         dropout=config.dropout,
         pyramid_channels=config.pyramid_channels,
+        class_head=class_head,
         dtype=dtype,
         rngs=rngs,
     )
@@ -156,5 +162,5 @@ def build_backbone(name: str, **options) -> nnx.Module:
 
 
 def _conventions(config):
-    given = {name: value for name, value in config.get('conventions', {}).items() if value}
+    given = {name: value for name, value in config.conventions.items() if value}
     return dataclasses.replace(OWN, **given)

@@ -85,6 +85,7 @@ def _film_model(name, rngs):
         normalisation=OWN.normalisation,
         dropout=0.0,
         pyramid_channels=_PYRAMID_CHANNELS,
+        class_head=False,
         dtype=jnp.float32,
         rngs=rngs,
     )

@@ -37,16 +37,16 @@ def load_own_run(
             f'{width}: set --config.model.name={model.name} --config.model.width={model.width}, '
             'or give another config.model.init_from'
         )
-    state = load_trained(workdir).state
+    trained = load_trained(workdir)
     params, batch_stats = (
         {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(tree).items()}
-        for tree in (state.params, state.batch_stats)
+        for tree in (trained.params, trained.batch_stats)
     )
     return Pretrained(
         source=str(workdir),
         name=name,
         origin='pneumo_jax',
-        conventions=with_overrides(with_overrides(OWN, model.get('conventions', {})), conventions),
+        conventions=with_overrides(with_overrides(OWN, model.conventions), conventions),
         in_channels=model.in_channels,
         params=params,
         batch_stats=batch_stats,
