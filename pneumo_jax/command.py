@@ -11,7 +11,7 @@ from absl import logging as absl_logging
 
 from pneumo_jax.errors import InputError, Interrupted
 
-__all__ = ['EXIT_INPUT_ERROR', 'EXIT_INTERRUPTED', 'refuse_arguments', 'run', 'say']
+__all__ = ['EXIT_INPUT_ERROR', 'EXIT_INTERRUPTED', 'refuse_arguments', 'require_data', 'run', 'say']
 
 EXIT_INPUT_ERROR = 2
 # EX_TEMPFAIL of sysexits.h, a failure that goes away when the same command is run again. Not 128 +
@@ -44,6 +44,14 @@ def refuse_arguments(argv: list[str]) -> None:
     """For commands with flags alone: a forgotten ``--`` must not be ignored."""
     if len(argv) > 1:
         raise InputError(f'unknown arguments {argv[1:]}: flags are written --name=value')
+
+
+def require_data(config) -> None:
+    """Raises an InputError for a run's config without ``data.dir``."""
+    if not config.data.dir:
+        raise InputError(
+            'no data: give --config.data.dir=FOLDER, a folder that data_prep/convert.py wrote'
+        )
 
 
 def say(text: str) -> None:

@@ -15,17 +15,13 @@ from absl import flags
 from ml_collections import config_flags
 
 from pneumo_jax import command, dry_run, train
-from pneumo_jax.errors import InputError
 
 
 def main(argv: list[str]) -> None:
     """Checks the flags, trains."""
     command.refuse_arguments(argv)
     options = flags.FLAGS
-    if not options.config.data.dir:
-        raise InputError(
-            'no data: give --config.data.dir=FOLDER, a folder that data_prep/convert.py wrote'
-        )
+    command.require_data(options.config)
     if options.dry_run:
         command.say(dry_run.describe_run(options.config, options.workdir))
         return

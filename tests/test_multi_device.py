@@ -14,16 +14,26 @@ PROGRAM = """
 import json, sys
 import jax, numpy as np
 from pneumo_jax import sharding
-from tests.test_steps import make_batch, make_run
+from tests.test_steps import make_batch
+from tests.test_train_step import make_run
 
 mesh = sharding.make_mesh()
-_, _, step, state = make_run(**{'model.dropout': 0.2, 'optimizer.name': 'sgd'})
+# Rows of all devices are in each part of a batch, and mixed with those of others.
+_, step, state = make_run(**{
+    'model.dropout': 0.2,
+    'accumulation_steps': 2,
+    'augment.mixup': 0.4,
+    'augment.rotation': 10.0,
+    'augment.noise': 0.02,
+    'optimizer.ema_decay': 0.5,
+    'loss.class_weight': 0.1,
+})
 state = sharding.replicate(state, mesh)
 losses = []
 for seed in range(3):
     state, metrics = step(state, sharding.shard_batch(make_batch(8, seed), mesh))
     losses.append(float(metrics['loss']))
-leaves = jax.tree.leaves((state.params, state.batch_stats))
+leaves = jax.tree.leaves((state.params, state.batch_stats, state.ema))
 json.dump({
     'devices': jax.device_count(),
     'losses': losses,

@@ -21,10 +21,7 @@ def main(argv: list[str]) -> None:
     command.refuse_arguments(argv)
     options = flags.FLAGS
     config, out = options.config, pathlib.Path(options.out)
-    if not config.data.dir:
-        raise InputError(
-            'no data: give --config.data.dir=FOLDER, a folder that data_prep/convert.py wrote'
-        )
+    command.require_data(config)
     if out.suffix != '.png':
         raise InputError(f'--out={out} must end in .png; try --out={out.with_suffix(".png")}')
     if not out.parent.is_dir():
