@@ -6,7 +6,7 @@ python -m pneumo_jax.main --config=configs/mobilenet.py:pretrained --workdir=run
     --config.data.dir=SHARDS --config.model.init_from=FILE
 
 FILE is Keras', torchvision's or timm's MobileNet V2. From it, 119 real films at 256 px and 15
-epochs take 5 minutes on two CPU cores and reach a test AUROC of 0.86 (from scratch 0.41). At 128 px
+epochs take 3 minutes on two CPU cores and reach a test AUROC of 0.80 (from scratch 0.41). At 128 px
 on the 600 phantoms of run.sh, 15 epochs from scratch take 5 minutes and reach 0.80; README.md has
 both protocols.
 """

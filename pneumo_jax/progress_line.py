@@ -109,6 +109,8 @@ class ProgressLine:
         elif not math.isnan(self._step_seconds):
             # Validation and saving came between; the newest counts, as the first ones compile.
             self._pause_seconds = max(0.0, seconds - steps * self._step_seconds)
+            # More of the network may learn from now on, at another speed.
+            self._measured = 0
 
     def _text(self, loss):
         rate = self.films_per_second
