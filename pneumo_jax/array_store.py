@@ -7,8 +7,10 @@ read as they were written and never cast: Orbax, given a target, casts to its dt
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -84,13 +86,27 @@ def read_arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _silent_orbax() -> Iterator[None]:
-    """Its threads log tracebacks of errors that it raises as well."""
-    logger = logging.getLogger('absl')
+    """Its threads write tracebacks of errors that it raises as well."""
+    logger, hook = logging.getLogger('absl'), sys.unraisablehook
     logger.addFilter(_is_not_of_orbax)
+    sys.unraisablehook = functools.partial(_report_unraisable, hook)
+    logging.getLogger('asyncio').addFilter(_is_not_of_a_lost_write)
     try:
         yield
     finally:
         logger.removeFilter(_is_not_of_orbax)
+    # After an error these stay: writes that were under way end later, and find their loop closed.
+    sys.unraisablehook = hook
+    logging.getLogger('asyncio').removeFilter(_is_not_of_a_lost_write)
+
+
+def _report_unraisable(report, unraisable):
+    if str(unraisable.exc_value) != 'Event loop is closed':
+        report(unraisable)
+
+
+def _is_not_of_a_lost_write(record):
+    return 'exception was never retrieved' not in record.getMessage()
 
 
 def _is_not_of_orbax(record):

@@ -257,9 +257,10 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_when_there_is_room(
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    # Beside what the library beneath writes of its own threads.
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith('ERROR: ')]
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith('ERROR: ')
     assert 'no space is left in' in error
+    assert 'Traceback' not in done.stderr
     assert saved[-1] in steps_saved(tmp_path)
     train(night_config(phantom_shards), tmp_path)
     assert outcome(tmp_path) == straight
