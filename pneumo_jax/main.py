@@ -7,6 +7,7 @@ written. What is compiled is kept for the next start, in the folder JAX_COMPILAT
 default ~/.cache/pneumo_jax.
 """
 
+import logging
 import os
 import pathlib
 
@@ -15,6 +16,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from pneumo_jax import command, dry_run, train
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
@@ -32,9 +35,14 @@ def main(argv: list[str]) -> None:
 
 
 def _cache_compilations() -> None:
-    if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-        caches = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-        jax.config.update('jax_compilation_cache_dir', str(caches / 'pneumo_jax'))
+    if 'JAX_COMPILATION_CACHE_DIR' in os.environ:
+        return
+    try:
+        caches = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache')
+    except RuntimeError:
+        log.warning('no home folder: set JAX_COMPILATION_CACHE_DIR to keep what is compiled')
+        return
+    jax.config.update('jax_compilation_cache_dir', str(caches / 'pneumo_jax'))
 
 
 if __name__ == '__main__':

@@ -139,3 +139,26 @@ def test_in_another_thread_nothing_is_installed():
     thread.start()
     thread.join()
     assert seen == [None, before]
+
+
+def test_where_the_process_ends_so_does_nobody_else():
+    code = LOOP.replace('StopSignals()', 'StopSignals(ends_process=True)')
+    process = start(f"{code}print('ending', flush=True)\nsys.stdin.readline()\nsys.exit(75)")
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == 'saving\n'
+    process.send_signal(signal.SIGTERM)
+    process.stdin.close()
+    for _ in range(50):
+        process.send_signal(signal.SIGTERM)
+    process.stdout.read()
+    assert process.wait(timeout=10) == 75
+    process.stderr.close()
+    process.stdout.close()
+
+
+def test_a_request_leaves_no_trace_in_a_process_that_goes_on():
+    with StopSignals() as stop:
+        before = signal.getsignal(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.requested is signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) != before

@@ -19,7 +19,7 @@ def change_greys(key, image, config):
         config: section ``augment`` of a run's config.
 
     Returns:
-        Float32 [S,S,C] in [0, 1].
+        Float32 [S,S,C] in [0, 1], but for a blur's error of rounding.
     """
     level_key, gamma_key, blur_key, noise_key, cut_key = jax.random.split(key, 5)
     if config.brightness or config.contrast:
@@ -28,8 +28,7 @@ def change_greys(key, image, config):
         image = image ** jnp.exp(_even(gamma_key, -config.gamma, config.gamma))
     if config.blur:
         deviation = _even(blur_key, 0, config.blur)
-        # Weights may add up to a last bit more than 1.
-        image = jnp.clip(blur(image, deviation, radius=math.ceil(3 * config.blur)), 0.0, 1.0)
+        image = blur(image, deviation, radius=math.ceil(3 * config.blur))
     if config.noise:
         image = _noise(noise_key, image, config.noise)
     if config.cutout:
