@@ -112,7 +112,7 @@ def get_config() -> ConfigDict:
     # weighted_bce: what a positive film counts relative to a negative one; 0: as many times as
     # there are more negative films in training, so that both classes count the same.
     config.loss.positive_weight = 0.0
-    # Labels of both film heads are moved by this share toward even odds.
+    # Labels of both film heads are moved by this share toward even odds, in training alone.
     config.loss.label_smoothing = 0.0
     # Weights of the mask head's losses, names of pneumo_jax.losses.MASK_LOSSES.
     config.loss.mask = ConfigDict(

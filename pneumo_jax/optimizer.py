@@ -90,8 +90,12 @@ def ema_update(average, new, *, decay: float, step):
         A pytree like ``average``; where both are equal, so is the result, to the bit.
     """
     gain = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
-    # Subtracted, so that what is -0.0 stays so when the difference is 0.0.
-    return jax.tree.map(lambda a, n: a - (gain * (a - n)).astype(a.dtype), average, new)
+
+    def follow(a, n):
+        # Not even zero is added to what stays: -0.0 and subnormal numbers would become 0.0.
+        return jnp.where(a == n, a, a + (gain * (n - a)).astype(a.dtype))
+
+    return jax.tree.map(follow, average, new)
 
 
 def make_plateau(config) -> optax.GradientTransformation | None:
@@ -142,7 +146,8 @@ def plateau_step(tx: optax.GradientTransformation, state, value: float, mode: st
     if not math.isfinite(value):
         raise ValueError(f'a plateau cannot be judged by {value}')
     loss = jnp.float32(-value if mode == 'max' else value)
-    _, state = tx.update({}, state, value=loss)
+    # Compiled once for a transformation; as it is, its branches would be so at every call.
+    _, state = jax.jit(tx.update)({}, state, value=loss)
     return state
 
 

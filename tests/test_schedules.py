@@ -8,6 +8,7 @@ import pytest
 
 from configs import base
 from pneumo_jax.errors import InputError
+from pneumo_jax.optimizer import make_plateau, plateau_step
 from pneumo_jax.schedules import SCHEDULES, make_schedule
 
 PEAK, NUM_STEPS, WARMUP = 0.5, 110, 10
@@ -166,3 +167,83 @@ def test_boundaries_may_lie_anywhere_between_warm_up_and_end():
     assert [float(schedule(step)) / PEAK for step in (10, 11, 108, 109)] == pytest.approx(
         [1, 0.1, 0.1, 0.01]
     )
+
+
+def plateau_config(min_delta=0.0, **fields):
+    config = base.get_config()
+    config.early_stopping.min_delta = min_delta
+    config.schedule.update({'name': 'plateau'} | fields)
+    return config
+
+
+def literal_plateau(values, mode, *, factor, patience, cooldown, min_factor, min_delta):
+    """The share of the rate after each value."""
+    best, bad, resting, scale = None, 0, 0, 1.0
+    for value in values:
+        gain = None if best is None else (value - best if mode == 'max' else best - value)
+        if gain is None or gain > min_delta:
+            best, bad = value, 0
+        else:
+            bad += 1
+        if resting:
+            resting -= 1
+            bad = 0
+        elif bad == patience:
+            scale, bad, resting = max(scale * factor, min_factor), 0, cooldown
+        yield scale
+
+
+@pytest.mark.parametrize('mode', ['min', 'max'])
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'patience': 1, 'cooldown': 0, 'min_delta': 0.0},
+        {'patience': 3, 'cooldown': 0, 'min_delta': 0.125},
+        {'patience': 2, 'cooldown': 3, 'min_delta': 0.0},
+    ],
+)
+def test_a_plateau_is_what_its_rule_says(mode, fields):
+    fields = {'factor': 0.5, 'min_factor': 0.1} | fields
+    tx = make_plateau(plateau_config(**fields))
+    state = tx.init({'w': jnp.zeros(2)})
+    # In eighths: float32 holds them exactly, and many are equal or just as far apart as min_delta.
+    drift = np.linspace(0, 1, 60) * (1 if mode == 'max' else -1)
+    values = np.round(8 * (np.random.default_rng(0).normal(size=60) * 0.2 + drift)) / 8
+    got = []
+    for value in values.tolist():
+        state = plateau_step(tx, state, value, mode)
+        got.append(float(state.scale))
+    expected = list(literal_plateau(values.tolist(), mode, **fields))
+    assert got == pytest.approx(expected, rel=1e-6)
+    assert 0.1 in expected
+
+
+def test_equal_figures_are_a_plateau_at_any_size():
+    for value in (0.0, 1e-30, 0.75, 1e30):
+        tx = make_plateau(plateau_config(patience=2))
+        state = tx.init({'w': jnp.zeros(2)})
+        for _ in range(3):
+            state = plateau_step(tx, state, value, 'max')
+        assert float(state.scale) == pytest.approx(0.1)
+
+
+def test_only_the_schedule_of_that_name_has_a_plateau():
+    assert make_plateau(base.get_config()) is None
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_a_plateau_is_not_fed_what_is_not_finite(value):
+    tx = make_plateau(plateau_config())
+    with pytest.raises(ValueError, match='cannot be judged'):
+        plateau_step(tx, tx.init({'w': jnp.zeros(2)}), value, 'min')
+
+
+def test_the_state_of_a_plateau_compiles_nothing_anew():
+    tx = make_plateau(plateau_config(patience=1))
+    use = jax.jit(lambda state: jax.tree.map(lambda x: x, state), donate_argnums=0)
+    state = use(tx.init({'w': jnp.zeros(2)}))
+    for value in (1.0, 0.5, 0.5, 0.7):
+        state = use(plateau_step(tx, state, value, 'min'))
+    assert use._cache_size() == 1
+    assert float(state.scale) == pytest.approx(0.01)
+    assert {x.dtype.name for x in state} == {'float32', 'int32'}

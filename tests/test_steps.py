@@ -125,13 +125,17 @@ def test_one_trace_and_bits_that_depend_on_state_and_batch_alone():
 
 
 def test_prediction_equals_evaluation():
-    config, graphs, _, state = make_run()
+    config, graphs, _, state = make_run(**{'loss.label_smoothing': 0.2})
+    state.params['film_head']['dense']['bias'] += 1.0
     batch = make_batch(4)
     evaluated = make_eval_step(graphs=graphs, config=config)(state.params, state.batch_stats, batch)
     predict = make_predict_step(graphs=graphs, config=config)
     predicted = predict(state.params, state.batch_stats, batch['image'])
     for name in predicted:
         np.testing.assert_allclose(predicted[name], evaluated[name], rtol=1e-5)
+    # Labels are smoothed in training alone.
+    of_truth = np.where(batch['label'], predicted['film_prob'], 1 - predicted['film_prob'])
+    np.testing.assert_allclose(evaluated['film_loss'], -np.log(of_truth), rtol=1e-5)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])

@@ -41,21 +41,19 @@ def assert_close(a, b, **tolerances):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerances), a, b)
 
 
-@pytest.mark.parametrize('unknown', [(), (1, 3, 5)])
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(unknown):
+def test_a_batch_in_parts_has_the_gradient_of_the_whole():
     batch = make_batch(8)
-    # Of the films with boxes 1 to 3 are unknown: parts have more or fewer of them.
-    batch['num_boxes'][list(unknown)] = 0
+    # Parts have more or fewer films of which boxes and class are known.
+    batch['num_boxes'][[1, 3, 5]] = 0
     batch['class_id'][:5] = -1
     runs = {}
-    for parts in (1, 2, 4):
+    for parts in (1, 4):
         fields = {'accumulation_steps': parts, 'loss.class_weight': 0.5}
         # Statistics of the batch would differ from those of its parts.
         _, step, state = make_run(fixed_norms=tuple(range(6)), **fields)
         runs[parts] = step(state, batch)
-    for parts in (2, 4):
-        assert_close(runs[parts][1], runs[1][1], rtol=2e-4)
-        assert_close(runs[parts][0].params, runs[1][0].params, rtol=1e-3, atol=1e-6)
+    assert_close(runs[4][1], runs[1][1], rtol=2e-4)
+    assert_close(runs[4][0].params, runs[1][0].params, rtol=1e-3, atol=1e-6)
 
 
 def test_batch_statistics_are_those_of_every_part_in_turn():

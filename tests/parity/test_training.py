@@ -44,6 +44,19 @@ def test_cross_entropies_are_torch_s():
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def test_the_focal_loss_is_torchvision_s():
+    try:
+        from torchvision.ops import sigmoid_focal_loss
+    except (ImportError, RuntimeError):
+        # Its build for GPUs wants operators beside a torch without them; test_parity provides them.
+        pytest.skip('needs torchvision')
+    section = config_with(**{'loss.focal.alpha': 0.3, 'loss.focal.gamma': 1.7}).loss
+    # Of a soft label torchvision takes the power of its mixed probability.
+    expected = sigmoid_focal_loss(torch.tensor(LOGITS), torch.tensor(LABELS), alpha=0.3, gamma=1.7)
+    got = FILM_LOSSES['focal'](LOGITS, LABELS, section)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
 def test_the_cross_entropy_of_three_classes_is_torch_s(smoothing):
     section = config_with(**{'loss.class_weight': 1.0, 'loss.label_smoothing': smoothing}).loss
@@ -69,7 +82,11 @@ def test_the_cross_entropy_of_three_classes_is_torch_s(smoothing):
 
 STEPS = 40
 SCHEDULES = {
-    'constant': ({}, lambda o, s: s.LambdaLR(o, lambda _: 1.0)),
+    'constant': (
+        {'schedule.warmup_steps': 16},
+        # Its LinearLR cannot start at zero.
+        lambda o, s: s.LambdaLR(o, lambda step: min(step / 16, 1.0)),
+    ),
     'linear': ({}, lambda o, s: s.LinearLR(o, 1.0, 0.25, STEPS)),
     'cosine': ({}, lambda o, s: s.CosineAnnealingLR(o, STEPS, eta_min=0.5 * 0.25)),
     'step': (
@@ -145,8 +162,9 @@ OPTIMIZERS = {
     'nesterov': lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True),
     'adam': lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.1),
     'adamw': lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.1),
-    # Of this one the epsilon stands elsewhere, which gradients of this size hide; and the moments
-    # begin at another value.
+    # Of these two the epsilon stands elsewhere, which gradients of this size hide; and the moments
+    # of the second begin at another value.
+    'rmsprop': lambda p: torch.optim.RMSprop(p, lr=0.1, weight_decay=0.1, alpha=0.9),
     'adagrad': lambda p: torch.optim.Adagrad(
         p, lr=0.1, weight_decay=0.1, initial_accumulator_value=0.1, eps=0.0
     ),
