@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pneumo_jax.schedules import lookup
+from pneumo_jax.registry import lookup
 
 __all__ = ['FILM_LOSSES', 'MASK_LOSSES', 'Targets', 'film_losses', 'known_films', 'mean_losses']
 

@@ -12,7 +12,7 @@ from flax import nnx
 from optax import contrib
 
 from pneumo_jax.models import param_stages
-from pneumo_jax.schedules import lookup
+from pneumo_jax.registry import lookup
 from pneumo_jax.transfer import WHOLE, Phase, read_transfer
 
 __all__ = [

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
 
 from pneumo_jax.durations import read_steps
 from pneumo_jax.errors import InputError
+from pneumo_jax.registry import lookup
 
-__all__ = ['SCHEDULES', 'lookup', 'make_schedule']
+__all__ = ['SCHEDULES', 'make_schedule']
 
 
 def make_schedule(config, *, num_steps: int, steps_per_epoch: float | Fraction) -> optax.Schedule:
@@ -46,22 +47,6 @@ def make_schedule(config, *, num_steps: int, steps_per_epoch: float | Fraction) 
         return rate * jnp.minimum(step / warmup, 1.0) if warmup else rate
 
     return schedule
-
-
-def lookup(table: dict[str, Any], name: str, field: str):
-    """The entry of a registry.
-
-    Args:
-        table: the registry.
-        name: of the entry.
-        field: of the config that says the name, to be named in the error.
-
-    Raises:
-        InputError: for a name that is not in it.
-    """
-    if name not in table:
-        raise InputError(f'{field}={name!r} is unknown; choose one of {", ".join(table)}')
-    return table[name]
 
 
 class _Span(NamedTuple):

@@ -190,7 +190,7 @@ def _whole_gradients(grad_fn, state, images, targets, key, config):
     are what the batch in one piece has.
     """
     parts = config.accumulation_steps
-    counts = {name: jnp.maximum(x.sum(), 1) for name, x in known_films(targets).items()}
+    counts = {name: films.sum() for name, films in known_films(targets).items()}
     if parts == 1:
         grads, (metrics, batch_stats) = grad_fn(
             state.params, state.batch_stats, images, targets, counts, key

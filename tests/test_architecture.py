@@ -37,7 +37,7 @@ FLOORS = [
     ('data.picture', 'data.dicom_header', 'data.tfrecord'),
     ('data.jpeg', 'data.codestream', 'data.dicom_scan', 'read_flags', 'hdf5'),
     ('data.film', 'workers'),
-    ('durations',),
+    ('durations', 'registry'),
     ('data.geometry', 'errors', 'files'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}

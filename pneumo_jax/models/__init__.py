@@ -10,10 +10,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from pneumo_jax.errors import InputError
 from pneumo_jax.models import heads, mobilenet_v1, mobilenet_v2, mobilenet_v3, resnet, vgg
 from pneumo_jax.models.conventions import OWN, normalise
 from pneumo_jax.models.stages import NUM_STAGES, param_stages
+from pneumo_jax.registry import lookup
 
 __all__ = ['BACKBONES', 'NUM_STAGES', 'FilmModel', 'build_backbone', 'build_model', 'param_stages']
 
@@ -154,11 +154,7 @@ def build_backbone(name: str, **options) -> nnx.Module:
     Raises:
         InputError: for a name that is not in ``BACKBONES``.
     """
-    if name not in BACKBONES:
-        raise InputError(
-            f'config.model.name={name!r} is unknown; choose one of {", ".join(BACKBONES)}'
-        )
-    return BACKBONES[name](**options)
+    return lookup(BACKBONES, name, 'config.model.name')(**options)
 
 
 def _conventions(config):
