@@ -33,6 +33,7 @@ setup(
         'google-crc32c>=1.6',
         'h5py>=3.12',
         'jax>=0.10',
+        'matplotlib>=3.9',
         'ml-collections>=1.0',
         'numpy>=2.0',
         'optax>=0.2.6',
@@ -54,6 +55,13 @@ setup(
         'codecs': _CODECS,
         # Conversion on many machines; in an environment of its own, for its pins are narrow.
         'beam': ['apache-beam>=2.65'],
-        'test': [*_CODECS, 'pytest>=8.0', 'pytest-xdist>=3.6', 'ruff>=0.12', 'scikit-learn>=1.5'],
+        'test': [
+            *_CODECS,
+            'pycocotools>=2.0.8',
+            'pytest>=8.0',
+            'pytest-xdist>=3.6',
+            'ruff>=0.12',
+            'scikit-learn>=1.5',
+        ],
     },
 )

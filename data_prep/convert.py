@@ -23,7 +23,7 @@ from absl import flags
 
 from data_prep.conversion import convert
 from data_prep.options import Options
-from data_prep.sources import SOURCES
+from data_prep.source_flags import define_source_flags
 from data_prep.verify import verify_conversion
 from pneumo_jax import command
 from pneumo_jax.data.example import ENCODINGS
@@ -69,51 +69,7 @@ def _options():
 
 
 if __name__ == '__main__':
-    flags.DEFINE_enum(
-        'source',
-        'rsna',
-        list(SOURCES),
-        "Where labels come from: rsna (the challenge's tables), csv (any table with a path and a "
-        'label), folders (a folder for each class).',
-    )
-    flags.DEFINE_string(
-        'images_dir',
-        None,
-        'Folder of films, DICOM, PNG or JPEG, also in folders below. With --source=csv by default '
-        'the folder of the table.',
-    )
-    flags.DEFINE_string(
-        'labels_csv',
-        None,
-        "Table of labels: in the form of RSNA's stage_2_train_labels.csv; with --source=csv any "
-        'with a column of paths relative to --images_dir and one of labels, and optionally x, y, '
-        'width, height (a row a box), id, person, view, sex, age, class, split.',
-    )
-    flags.DEFINE_string(
-        'class_info_csv', None, "Table in the form of RSNA's stage_2_detailed_class_info.csv."
-    )
-    flags.DEFINE_list(
-        'columns',
-        [],
-        "Columns of --labels_csv by names of its own, such as 'path=Image Index,label=Finding'.",
-    )
-    flags.DEFINE_list(
-        'positive_labels',
-        [],
-        'Labels, or class folders, that mean a lung opacity; without it labels are 0 and 1.',
-    )
-    flags.DEFINE_string(
-        'person_csv',
-        None,
-        "Table of film ids and persons, or RSNA's mapping JSON: no person is in two splits.",
-    )
-    flags.DEFINE_string('id_column', None, 'Column of film ids in --person_csv.')
-    flags.DEFINE_string('person_column', None, 'Column of persons in --person_csv.')
-    flags.DEFINE_string(
-        'person_pattern',
-        None,
-        'Regular expression that finds the person in the path of a film: its group, or all of it.',
-    )
+    define_source_flags()
     flags.DEFINE_string(
         'split',
         'auto',
@@ -153,7 +109,6 @@ if __name__ == '__main__':
     )
     flags.DEFINE_integer('num_shards', 4, 'Shards of each split.', lower_bound=1)
     flags.DEFINE_integer('max_bad', 0, 'How many rejected films are tolerated.', lower_bound=0)
-    flags.DEFINE_bool('allow_missing', False, 'Tolerate labelled films without file.')
     define_read_flags()
     flags.DEFINE_bool('overwrite', False, 'Replace an older conversion in output_dir.')
     flags.DEFINE_integer(

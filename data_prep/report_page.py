@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from data_prep.page_parts import (
-    Node,
+from data_prep.page_flow import FLOW_STYLE, Node, flow
+from pneumo_jax.page_parts import (
     bars,
     element,
-    flow,
+    note,
     number,
     page,
     percent,
     range_bars,
+    section,
     stacked_bars,
     table,
+    tiles,
 )
 
 __all__ = ['report_page']
@@ -30,6 +32,17 @@ _CLASS_TITLES = {
     'unknown': 'unknown',
 }
 
+# Of long tables of texts, which a narrow screen shows entry by entry.
+_STYLE = """
+.listing td:first-child { white-space: nowrap; }
+@media (max-width: 640px) {
+  .listing thead { display: none; }
+  .listing td { display: block; padding: 0; border: 0; }
+  .listing td:first-child { padding-top: 8px; font-weight: 600; }
+  .listing td:last-child { padding-bottom: 8px; border-bottom: 1px solid var(--line); }
+}
+"""
+
 
 def report_page(report: dict) -> str:
     """The page of a report, as HTML that refers to nothing outside it; all texts are escaped.
@@ -38,14 +51,17 @@ def report_page(report: dict) -> str:
         report: of ``report.make_report``, or as read from report.json.
     """
     return page(
-        'Conversion report', _content(report), footer='Research software, not a medical device.'
+        'Conversion report',
+        _content(report),
+        footer='Research software, not a medical device.',
+        style=FLOW_STYLE + _STYLE,
     )
 
 
 def _content(report) -> Iterator[ElementTree.Element]:
     if report['warnings']:
         sentences = [element('li', sentence) for sentence in report['warnings']]
-        yield _section('warnings', 'Please read', element('ul', *sentences), class_='notice')
+        yield section('warnings', 'Please read', element('ul', *sentences), class_='notice')
     protocol = report['protocol'] or {'sentence': 'Nothing was split.'}
     yield element('p', protocol['sentence'], class_='sentence', id='protocol')
     yield _tiles(report)
@@ -62,14 +78,6 @@ def _content(report) -> Iterator[ElementTree.Element]:
     yield _settings(report)
 
 
-def _section(name, title, *content, **attributes):
-    return element('section', element('h2', title), *content, id=name, **attributes)
-
-
-def _note(text):
-    return element('p', text, class_='soft')
-
-
 def _tiles(report):
     counts, audit = report['counts'], report['audit']
     figures = {
@@ -80,11 +88,7 @@ def _tiles(report):
         'boxes': number(audit['boxes']['boxes']),
         'films rejected': number(counts['rejected']),
     }
-    tiles = (
-        element('div', element('b', figure), element('span', name))
-        for name, figure in figures.items()
-    )
-    return element('div', *tiles, class_='tiles', id='figures')
+    return tiles((figure, name) for name, figure in figures.items())
 
 
 def _flow(report):
@@ -101,11 +105,11 @@ def _flow(report):
         Node('without a label', counts['unlabelled'], lost=True),
         Node('skipped', counts['skipped'], lost=True),
     )
-    return _section(
+    return section(
         'flow',
         'From files and tables to splits',
         *flow(Node('files and labels', counts['candidates'], to=candidates)),
-        _note(
+        note(
             f'Files that were found: {number(counts["files"])}. A film counts once, whether it has '
             'a file, a label, or both.'
         ),
@@ -120,11 +124,11 @@ def _splits(splits, protocol):
         films = [split[key] for key in ('films', 'persons', 'positives', 'prevalence')]
         rows.append((name, *films, *views, split['boxes']))
     details = ('name', 'fractions', 'seed', 'list_source', 'id_hash')
-    return _section(
+    return section(
         'splits',
         'Splits',
         table(header, rows),
-        _note(' · '.join(f'{k} {protocol[k]}' for k in details if protocol.get(k) is not None)),
+        note(' · '.join(f'{k} {protocol[k]}' for k in details if protocol.get(k) is not None)),
     )
 
 
@@ -135,11 +139,11 @@ def _labels(audit):
     charts += [bars('Sex', audit['sexes']), bars('Age in years', audit['ages'])]
     area = audit['view_alone_auroc']
     told = 'undefined' if area is None else f'{area:.3f}'
-    return _section(
+    return section(
         'labels',
         'Labels',
         _charts(*charts),
-        _note(f'AUROC of a predictor that knows the view and sees no pixel: {told}.'),
+        note(f'AUROC of a predictor that knows the view and sees no pixel: {told}.'),
     )
 
 
@@ -160,11 +164,11 @@ def _persons(persons):
         'with several films': persons['persons'] - persons['persons_with_one_film'],
     }
     spread = '' if median is None else f'Films of a person: median {median:g}, at most {most:,}. '
-    return _section(
+    return section(
         'persons',
         'Persons',
         _charts(bars('Known persons', counts)),
-        _note(f'{spread}Films without a known person: {persons["films_without_person"]:,}.'),
+        note(f'{spread}Films without a known person: {persons["films_without_person"]:,}.'),
     )
 
 
@@ -189,7 +193,7 @@ def _boxes(boxes):
                 f'{boxes["films_of_known_size"]:,}.'
             )
         charts.append(range_bars('Size of boxes: median (quartiles)', sides))
-    return _section('boxes', 'Boxes', _charts(*charts), _note(' '.join(notes)))
+    return section('boxes', 'Boxes', _charts(*charts), note(' '.join(notes)))
 
 
 def _range(quartiles, axis, text):
@@ -200,7 +204,7 @@ def _range(quartiles, axis, text):
 
 def _files(report):
     if not report['sizes']:
-        return _section('files', 'Files of the accepted films', _note('No film was read.'))
+        return section('files', 'Files of the accepted films', note('No film was read.'))
     syntaxes = {
         f'{syntax["name"]} ({syntax["uid"]})': syntax['films']
         for syntax in report['transfer_syntaxes']
@@ -215,7 +219,7 @@ def _files(report):
     ]
     if report['notes']:
         charts.append(bars('Notes', report['notes'], total=report['counts']['accepted']))
-    return _section('files', 'Files of the accepted films', _charts(*charts))
+    return section('files', 'Files of the accepted films', _charts(*charts))
 
 
 def _charts(*charts):
@@ -224,10 +228,10 @@ def _charts(*charts):
 
 def _rejected(report):
     if not report['rejected']:
-        return _section('rejected', 'Rejected films', _note('None.'))
+        return section('rejected', 'Rejected films', note('None.'))
     ordered = sorted(report['rejected'], key=lambda film: (film['code'], film['patient_id']))
     rows = [(film['code'], film['patient_id'], film['message']) for film in ordered]
-    return _section(
+    return section(
         'rejected',
         'Rejected films',
         _charts(bars('By reason', report['rejected_by_reason'])),
@@ -240,12 +244,12 @@ def _rejected(report):
 def _duplicates(report):
     groups = report['duplicates']['groups']
     if not groups:
-        return _section('duplicates', 'Films with the very same pixels', _note('None.'))
+        return section('duplicates', 'Films with the very same pixels', note('None.'))
     rows = [
         (', '.join(group['films']), 'conflicting' if group['conflicting_labels'] else 'equal')
         for group in groups
     ]
-    return _section(
+    return section(
         'duplicates',
         'Films with the very same pixels',
         table(('films', 'labels'), rows[:_SHOWN_GROUPS]),
@@ -271,14 +275,14 @@ def _lists(report):
         )
         for title, names in lists.items()
     )
-    return _section('lists', 'Other films and files', *folded)
+    return section('lists', 'Other films and files', *folded)
 
 
 def _more(left):
-    return [_note(f'and {number(left)} more in report.json')] if left > 0 else []
+    return [note(f'and {number(left)} more in report.json')] if left > 0 else []
 
 
 def _settings(report):
     remarks = {f'tables: {name}': count for name, count in report['tables'].items()}
     rows = [(k, str(v)) for k, v in (report['settings'] | remarks).items()]
-    return _section('settings', 'Settings', table(('setting', 'value'), rows))
+    return section('settings', 'Settings', table(('setting', 'value'), rows))

@@ -1,306 +1,311 @@
-"""Evaluates a trained model: ``python -m pneumo_jax.evaluate --workdir=W [--split=test]``.
+"""Evaluates trained models: ``python -m pneumo_jax.evaluate --workdir=W [--split=test]``.
 
-Prints a table and writes into the workdir ``results.json`` and, film by film, ``films-test.csv``
-(``results-<split>.json`` and ``films-<split>.csv`` for other splits). The thresholds were chosen on
-validation and stand in the checkpoint; nothing is chosen here. Research software, not a medical
-device.
+On a split of the run's shards, of other shards (--data_dir), or on any folder of films with labels
+(--images_dir, --labels_csv and what else data_prep/convert.py takes). Several --workdir answer
+together, as an ensemble. Prints a table, and writes into the workdir, or into --output_dir,
+results.json (every figure with its 95 % interval), films-test.csv (every film's answer),
+evaluation-test.html (all of it to read) and pictures-test/. Thresholds, temperature and regions are
+chosen on the validation films of the runs, never on those that are judged.
+
+--recompute=DIR makes the figures of an evaluation anew from its tables, without model or films.
+
+Research software, not a medical device.
 """
 
 from __future__ import annotations
 
-import math
+import dataclasses
+import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import flags
 
+from data_prep.source_flags import SOURCE_FLAGS, define_source_flags
 from pneumo_jax import command
-from pneumo_jax.data.pipeline import FilmSplit
-from pneumo_jax.data.shards import SPLITS, load_manifest
-from pneumo_jax.files import write_csv, write_json
-from pneumo_jax.metrics import classification, detection, mask
-from pneumo_jax.scoring import (
-    FilmScore,
-    Thresholds,
-    boxes_text,
-    films_to_locate_on,
-    mask_columns,
-    score_split,
+from pneumo_jax.answering import score_films, score_validation
+from pneumo_jax.data.shards import SPLITS
+from pneumo_jax.ensemble import Ensemble, load_ensemble
+from pneumo_jax.errors import InputError
+from pneumo_jax.evaluation.chosen import choose_thresholds
+from pneumo_jax.evaluation.output import (
+    Evaluation,
+    page_name,
+    read_evaluation,
+    results_name,
+    write_evaluation,
 )
-from pneumo_jax.state import params_sha256
-from pneumo_jax.steps import make_eval_step
-from pneumo_jax.trained import load_trained
+from pneumo_jax.evaluation.results import Settings
+from pneumo_jax.evaluation.table import table
+from pneumo_jax.judged_films import JudgedFilms, films_of_folder, films_of_shards, films_of_site
+from pneumo_jax.overlap import find_overlap
+from pneumo_jax.read_flags import define_read_flags, read_options
 
-__all__ = ['evaluate', 'film_figures', 'location_figures', 'results']
+__all__ = ['evaluate']
 
-NOTICE = 'Research software, not a medical device: no figure here supports a clinical decision.'
+# An answer in twenty may be wrong.
+DEFAULT_WANTED_ERROR = 0.05
 
-_FILM_COLUMNS = (
-    'id',
-    'person',
-    'view_position',
-    'label_domain',
-    'class_id',
-    'label',
-    'probability',
-    'positive',
-    'true_boxes',
-    'boxes',
-)
+_DEFAULTS = Settings()
+
+log = logging.getLogger(__name__)
 
 
-def evaluate(workdir, *, split: str = 'test', data_dir=None) -> dict:
-    """Evaluates the best checkpoint of a run; writes and returns the results.
+def evaluate(
+    workdirs: Sequence[str],
+    *,
+    split: str = 'test',
+    data_dir: str | None = None,
+    source: Mapping | None = None,
+    recalibrate_on: str | None = None,
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    wanted_error: float = DEFAULT_WANTED_ERROR,
+    settings: Settings = _DEFAULTS,
+) -> dict:
+    """Evaluates the best checkpoints of runs, together; writes and returns the results.
 
     Args:
-        workdir: folder of the run.
-        split: ``train``, ``validation`` or ``test``.
-        data_dir: folder of shards, or None for the run's own.
+        workdirs: folders of the runs.
+        split: ``train``, ``validation`` or ``test``, of shards.
+        data_dir: folder of shards, or None for the runs' own.
+        source: fields of ``data_prep.options.Options`` that say where films with labels are, to
+            judge all of them; None for shards.
+        recalibrate_on: of ``judged_films.films_of_site``, or None.
+        output_dir: folder to write, or None for the workdir of a single run on shards.
+        overwrite: replace an earlier evaluation in ``output_dir``.
+        wanted_error: share of answers that may be wrong where the model may abstain.
+        settings: of the figures.
 
     Returns:
-        The content of ``results.json``, described in the README.
+        The content of ``results.json``, described in docs/evaluation.md.
 
     Raises:
-        InputError: for a workdir without a trained model, or shards that are not whole.
+        InputError: for a workdir without a trained model, for films that are not right, or where
+            ``output_dir`` is needed or holds something else.
     """
-    trained = load_trained(workdir)
-    data_dir = data_dir or trained.config.data.dir
-    films = score_split(
-        FilmSplit(data_dir, split),
-        eval_step=make_eval_step(graphs=trained.graphs, config=trained.config),
-        params=trained.params,
-        batch_stats=trained.batch_stats,
-        mesh=trained.mesh,
-        config=trained.config,
+    ensemble = load_ensemble(workdirs)
+    folder = _output_folder(workdirs, output_dir, source, split, overwrite=overwrite)
+    judged = _judged_films(ensemble, split, data_dir, source, folder)
+    films = score_films(ensemble, judged.films)
+    rows = np.arange(len(films))
+    site = None
+    if recalibrate_on is not None:
+        site, rows = _site(ensemble, recalibrate_on, source, folder, judged)
+    validation = score_validation(ensemble)
+    thresholds = ensemble.members[0].thresholds
+    if len(ensemble.members) > 1:
+        if validation is None:
+            raise InputError(
+                'the thresholds of an ensemble are chosen on the validation films of its runs, '
+                'whose shards are not at hand: put them back to where config.data.dir names them'
+            )
+        thresholds = choose_thresholds(validation)
+    evaluation = Evaluation(
+        about=_about(ensemble, judged, split),
+        overlap=dataclasses.asdict(find_overlap(ensemble.members, judged.films)),
+        thresholds=thresholds,
+        films=films.select(rows),
+        validation=validation,
+        site=site,
     )
-    content = {
-        'notice': NOTICE,
-        'split': split,
-        'protocol': load_manifest(data_dir)['protocol']['sentence'],
-        'data_fingerprint': load_manifest(data_dir)['fingerprint'],
-        'model': trained.config.model.name,
-        'checkpoint': {
-            'epoch': trained.epoch,
-            'step': trained.step,
-            'params_sha256': params_sha256(trained.params),
-        },
-    } | results(films, trained.thresholds)
-    workdir = pathlib.Path(workdir)
-    name = 'results.json' if split == 'test' else f'results-{split}.json'
-    write_json(workdir / name, content)
-    write_csv(workdir / f'films-{split}.csv', _FILM_COLUMNS, _film_rows(films, trained.thresholds))
-    return content
+    return write_evaluation(
+        folder,
+        evaluation,
+        wanted_error=wanted_error,
+        settings=settings,
+        film_picture=lambda i: judged.films[int(rows[i])]['image'][:, :, 0],
+    )
 
 
-def results(films: list[FilmScore], thresholds: Thresholds) -> dict:
-    """All figures of scored films; every figure is ``{"value": x}``, None where undefined."""
-    labels = np.array([f.label for f in films])
-    probs = np.array([f.prob for f in films])
-    views = np.array([f.record['view_position'] for f in films])
-    drawn = [len(thresholds.select(f.boxes, f.box_scores)[0]) for f in films]
-    located = location_figures(films, thresholds)
-    known = views != ''
-    return {
-        'num_films': len(films),
-        'num_films_with_known_boxes': sum(f.boxes_known for f in films),
-        'num_persons': len({f.record['person_id'] for f in films} - {''}) or None,
-        'prevalence': float(labels.mean()),
-        'label_domains': _counts(f.record['label_domain'] for f in films),
-        'thresholds': {
-            'film': thresholds.film,
-            'film_chosen': thresholds.film_chosen,
-            'box': thresholds.box,
-            'box_chosen': thresholds.box_chosen,
-        },
-        'film': _values(film_figures(labels, probs, thresholds.film)),
-        'boxes': _values(
-            located['boxes']
-            | {
-                'films_with_boxes': np.mean([count > 0 for count in drawn]),
-                'boxes_per_film': np.mean(drawn),
-            }
-        ),
-        'mask': _values(located['mask']),
-        'baselines': _values(
-            {
-                'all_negative_accuracy': np.mean(labels == 0),
-                'view_alone_auroc': classification.auroc(labels[known], views[known] == 'AP')
-                if known.any()
-                else math.nan,
-            }
-            | located['baselines']
-        ),
-        'strata': {
-            'view_position': {
-                view: {'num_films': int(np.sum(views == view))}
-                | {'prevalence': float(labels[views == view].mean())}
-                | _values(
-                    film_figures(labels[views == view], probs[views == view], thresholds.film)
-                )
-                for view in ('AP', 'PA')
-                if np.any(views == view)
-            }
-        },
-    }
-
-
-def film_figures(labels: np.ndarray, probs: np.ndarray, threshold: float) -> dict[str, float]:
-    """Figures of the film-level answer; NaN where undefined.
+def recompute(folder: pathlib.Path, *, split: str, wanted_error: float, settings: Settings) -> dict:
+    """Makes the figures of an evaluation anew from its tables; pictures of films are left out.
 
     Args:
-        labels: 0 or 1 [N].
-        probs: probabilities [N].
-        threshold: a film is called positive from here on.
+        folder: that ``evaluate`` wrote to.
+        split: that was evaluated.
+        wanted_error: as of ``evaluate``.
+        settings: as of ``evaluate``.
+
+    Returns:
+        The content of ``results.json``.
+
+    Raises:
+        InputError: if the folder has no such evaluation, or a damaged one.
     """
-    confusion = classification.confusion(labels, probs >= threshold)
-    return {
-        'auroc': classification.auroc(labels, probs),
-        'auprc': classification.auprc(labels, probs),
-        'accuracy': confusion.accuracy,
-        'balanced_accuracy': confusion.balanced_accuracy,
-        'sensitivity': confusion.sensitivity,
-        'specificity': confusion.specificity,
-        'ppv': confusion.ppv,
-        'npv': confusion.npv,
-        'f1': confusion.f1,
-        'true_positives': confusion.tp,
-        'false_positives': confusion.fp,
-        'false_negatives': confusion.fn,
-        'true_negatives': confusion.tn,
-    }
+    evaluation = read_evaluation(folder, split)
+    return write_evaluation(folder, evaluation, wanted_error=wanted_error, settings=settings)
 
 
-def location_figures(films: list[FilmScore], thresholds: Thresholds) -> dict[str, dict[str, float]]:
-    """Figures of boxes and masks against the truth, and their baselines; NaN where undefined.
-
-    Only films of ``scoring.films_to_locate_on`` count; without any, all figures are undefined.
-    """
-    films = films_to_locate_on(films)
-    truths = [f.truth for f in films]
-    kept = [thresholds.select(f.boxes, f.box_scores) for f in films]
-    drawn = truths, [boxes for boxes, _ in kept], [scores for _, scores in kept]
-    nothing = truths, [np.zeros((0, 4))] * len(films), [np.zeros(0)] * len(films)
-    sums = mask_columns(films)
-
-    def figure(compute, *arguments):
-        return compute(*arguments) if films else math.nan
-
-    return {
-        'boxes': {
-            'challenge_map': figure(detection.challenge_map, *drawn),
-            'mean_iou': figure(detection.mean_box_iou, *drawn),
-        },
-        'mask': {
-            'pixel_accuracy': figure(mask.pixel_accuracy, sums),
-            'mean_iou': figure(mask.mean_iou, sums),
-            'dice': figure(mask.dice, sums),
-        },
-        'baselines': {
-            'all_background_pixel_accuracy': figure(mask.background_pixel_accuracy, sums),
-            'no_box_challenge_map': figure(detection.challenge_map, *nothing),
-        },
-    }
-
-
-def table(content: dict) -> str:
-    """The results as text, a figure a line with the baseline beside it."""
-    baselines = {
-        ('film', 'accuracy'): 'all_negative_accuracy',
-        ('film', 'auroc'): 'view_alone_auroc',
-        ('mask', 'pixel_accuracy'): 'all_background_pixel_accuracy',
-        ('boxes', 'challenge_map'): 'no_box_challenge_map',
-    }
-    num_films, num_known = content['num_films'], content['num_films_with_known_boxes']
-    lines = [
-        f'{content["model"]}, epoch {content["checkpoint"]["epoch"]}, split {content["split"]}: '
-        f'{num_films} films, prevalence {content["prevalence"]:.1%}'
-        + (f', boxes known of {num_known}' if num_known < num_films else ''),
-        f'protocol: {content["protocol"]}',
-        f'thresholds: film {_threshold_text(content, "film")}, '
-        f'box {_threshold_text(content, "box")}',
-        '',
-        f'{"figure":<24}{"value":>9}   trivial baseline',
-    ]
-    for group in ('film', 'boxes', 'mask'):
-        lines.append(group)
-        for name, figure in content[group].items():
-            line = f'  {name:<22}{_text(figure["value"]):>9}'
-            if (baseline := baselines.get((group, name))) is not None:
-                value = content['baselines'][baseline]['value']
-                line += f'   {_text(value)} ({baseline.replace("_", " ")})'
-            lines.append(line)
-    for view, stratum in content['strata']['view_position'].items():
-        lines.append(
-            f'{view} films: {stratum["num_films"]}, prevalence {stratum["prevalence"]:.1%}, '
-            f'AUROC {_text(stratum["auroc"]["value"])}'
-        )
-    return '\n'.join([*lines, '', content['notice']])
-
-
-def main(argv: list[str]) -> None:
-    """Evaluates and prints."""
+def main(argv: list[str]) -> int:
+    """Evaluates and prints; 1 if a film of a folder was rejected."""
     command.refuse_arguments(argv)
     options = flags.FLAGS
-    content = evaluate(options.workdir, split=options.split, data_dir=options.data_dir)
-    command.say(table(content))
-
-
-def _film_rows(films, thresholds):
-    """A row per film; persons are numbered, since their ids are nobody's business here."""
-    persons = {p: i for i, p in enumerate(sorted({f.record['person_id'] for f in films} - {''}))}
-    for film in films:
-        boxes, scores = thresholds.select(film.boxes, film.box_scores)
-        record = film.record
-        yield (
-            record['patient_id'],
-            persons.get(record['person_id'], ''),
-            record['view_position'],
-            record['label_domain'],
-            record['class_id'],
-            film.label,
-            f'{film.prob:.6f}',
-            int(film.prob >= thresholds.film),
-            boxes_text(film.truth, np.ones(len(film.truth))),
-            boxes_text(boxes, scores),
+    settings = Settings(prevalence=options.prevalence, inclusive=options.inclusive_iou)
+    given = {'wanted_error': options.wanted_error, 'settings': settings}
+    if options.recompute:
+        folder = pathlib.Path(options.recompute)
+        content = recompute(folder, split=options.split, **given)
+    else:
+        content = evaluate(
+            options.workdir,
+            split=options.split,
+            data_dir=options.data_dir,
+            source=_source(),
+            recalibrate_on=options.recalibrate_on,
+            output_dir=options.output_dir,
+            overwrite=options.overwrite,
+            **given,
         )
+        folder = pathlib.Path(options.output_dir or options.workdir[0])
+    command.say(table(content))
+    log.info('all of it to read: %s', folder / page_name(content['split']))
+    if rejected := content['num_rejected']:
+        log.warning('%d files could not be used: films/report.html says why', rejected)
+    return 1 if rejected else 0
 
 
-def _values(figures: Mapping[str, float]) -> dict:
-    """Figures as JSON objects; counts stay integers, NaN becomes None."""
-    return {name: {'value': _plain(value)} for name, value in figures.items()}
+def _source():
+    """What of the flags says where films with labels are; None for shards."""
+    options = flags.FLAGS
+    if not (options.images_dir or options.labels_csv):
+        return None
+    values = {name: options[name].value for name in SOURCE_FLAGS}
+    return values | {'read': read_options(), 'film_timeout': options.film_timeout}
 
 
-def _plain(value):
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    return float(value) if math.isfinite(value) else None
+def _output_folder(workdirs, output_dir, source, split, *, overwrite):
+    if output_dir is None:
+        if len(workdirs) > 1 or source is not None:
+            what = 'an ensemble' if len(workdirs) > 1 else 'a folder of films'
+            raise InputError(f'the evaluation of {what} needs --output_dir, a folder to write')
+        return pathlib.Path(workdirs[0])
+    folder = pathlib.Path(output_dir)
+    ours = (folder / results_name(split)).exists()
+    if folder.exists() and any(folder.iterdir()) and not (ours and overwrite):
+        remedy = 'give another, or --overwrite' if ours else 'give another'
+        raise InputError(f'--output_dir={output_dir} is not empty: {remedy}')
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def _counts(values) -> dict[str, int]:
-    names, counts = np.unique(list(values), return_counts=True)
-    return {str(n): int(c) for n, c in zip(names, counts, strict=True)}
+def _judged_films(ensemble, split, data_dir, source, folder) -> JudgedFilms:
+    first = ensemble.members[0]
+    if source is not None:
+        if data_dir or split != 'test':
+            raise InputError(
+                '--images_dir and --labels_csv judge all films of a folder: leave out '
+                '--data_dir and --split'
+            )
+        return films_of_folder(source, folder / 'films', first)
+    if data_dir is None:
+        if len({member.data['fingerprint'] for member in ensemble.members}) > 1:
+            raise InputError(
+                'the runs were trained on different shards: say on which to judge them, by '
+                '--data_dir or --images_dir; films that no run learned from'
+            )
+        data_dir = first.config.data.dir
+    return films_of_shards(data_dir, split, first)
 
 
-def _threshold_text(content, name) -> str:
-    thresholds = content['thresholds']
-    reason = 'chosen on validation'
-    if not thresholds[f'{name}_chosen']:
-        reason = 'not chosen: validation has ' + {'film': 'one class', 'box': 'no hit'}[name]
-    return f'{thresholds[name]:.4f} ({reason})'
+def _site(ensemble, place, source, folder, judged):
+    """Scored films of a site, and the judged films that are not of the same persons."""
+    site = films_of_site(place, source or {}, folder / 'recalibration_films', ensemble.members[0])
+    names = ['patient_id', 'person_id']
+    known = site.films.columns(names)
+    ids, persons = {film for film, _ in known}, {person for _, person in known} - {''}
+    rows = np.array(
+        [
+            i
+            for i, (film, person) in enumerate(judged.films.columns(names))
+            if film not in ids and person not in persons
+        ],
+        int,
+    )
+    if not len(rows):
+        raise InputError(
+            f'--recalibrate_on={place} has the films that are to be judged, or films of their '
+            'persons: no other is left to judge'
+        )
+    if left_out := len(judged.films) - len(rows):
+        log.info('%d films are not judged: they are recalibrated on, or of such persons', left_out)
+    return score_films(ensemble, site.films), rows
 
 
-def _text(value) -> str:
-    if value is None:
-        return 'undefined'
-    return str(value) if isinstance(value, int) else f'{value:.4f}'
+def _about(ensemble: Ensemble, judged: JudgedFilms, split: str) -> dict:
+    return {
+        'split': split,
+        'protocol': judged.protocol,
+        'persons_apart': judged.persons_apart,
+        'data_fingerprint': judged.fingerprint,
+        'num_rejected': judged.num_rejected,
+        'model': ensemble.name,
+        'members': [
+            {
+                'model': member.config.model.name,
+                'epoch': member.epoch,
+                'step': member.step,
+                'params_sha256': member.sha256,
+                'init': _init(member.data.get('init')),
+            }
+            for member in ensemble.members
+        ],
+    }
+
+
+def _init(init):
+    """Of the weights that a run started from; None for random ones."""
+    if init is None:
+        return None
+    return {name: init.get(name) for name in ('origin', 'sha256', 'card')}
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
+    flags.DEFINE_multi_string(
+        'workdir', [], 'Folder of a run of pneumo_jax.main; several for an ensemble.'
+    )
     flags.DEFINE_enum('split', 'test', SPLITS, 'Split to evaluate on.')
     flags.DEFINE_string(
-        'data_dir', None, "Folder of shards; by default the run's own config.data.dir."
+        'data_dir', None, "Folder of shards; by default the runs' own config.data.dir."
     )
-    flags.mark_flag_as_required('workdir')
+    define_source_flags()
+    define_read_flags()
+    flags.DEFINE_string(
+        'recalibrate_on',
+        None,
+        'Some 100 labelled films of a new site: a folder of shards (DIR or DIR:SPLIT), or a table '
+        'of labels, or a folder of class folders, read as the films that are judged. Films of the '
+        'same persons are not judged.',
+    )
+    flags.DEFINE_float(
+        'prevalence',
+        None,
+        'Share of films with an opacity where the model is to be used: PPV and NPV there.',
+        lower_bound=0,
+        upper_bound=1,
+    )
+    flags.DEFINE_float(
+        'wanted_error',
+        DEFAULT_WANTED_ERROR,
+        'Share of answers that may be wrong where the model may abstain.',
+        lower_bound=0,
+        upper_bound=0.99,
+    )
+    flags.DEFINE_bool(
+        'inclusive_iou',
+        False,
+        "An IoU equal to the challenge's threshold is a hit, as in some public code.",
+    )
+    flags.DEFINE_string(
+        'output_dir',
+        None,
+        'Folder to write, for ensembles and folders of films; by default the workdir.',
+    )
+    flags.DEFINE_bool('overwrite', False, 'Replace an earlier evaluation in --output_dir.')
+    flags.DEFINE_string(
+        'recompute',
+        None,
+        'Folder of an evaluation: make its figures anew from its tables, without a model.',
+    )
     command.run(main)

@@ -16,7 +16,8 @@ from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.errors import InputError
 from pneumo_jax.files import write_json
 from pneumo_jax.pretrained import Pretrained, load_pretrained, place
-from pneumo_jax.run_config import saved_init
+from pneumo_jax.pretrained.cards import Card, card_of_run, read_card, seen_warning
+from pneumo_jax.run_config import load_run, saved_init
 from pneumo_jax.sharding import replicate
 from pneumo_jax.state import Graphs, TrainState, new_ema, params_sha256
 from pneumo_jax.transfer import read_transfer
@@ -64,6 +65,7 @@ def resolve_start(config: ConfigDict, workdir: pathlib.Path) -> Start:
     init = {
         'sha256': _sha256(config.model.init_from, pretrained),
         'origin': pretrained.origin,
+        'card': _card(config.model.init_from),
         'asked': asked,
         'resolved': resolved,
     }
@@ -148,6 +150,13 @@ def _sha256(path, pretrained):
     return params_sha256({'/'.join(map(str, name)): array for name, array in weights.items()})
 
 
+def _card(path):
+    """What a file, or a run, says of the films that its weights saw, for ``save_run``."""
+    is_run = pathlib.Path(path).is_dir()
+    card = card_of_run(load_run(path).data) if is_run else read_card(path)
+    return None if card is None else card.to_json()
+
+
 def _log_start(start, pretrained, report, workdir):
     model = start.config.model
     log.info(
@@ -160,6 +169,8 @@ def _log_start(start, pretrained, report, workdir):
     )
     for note in pretrained.notes:
         log.info('%s', note)
+    if (card := start.init.get('card')) and (warning := seen_warning(Card.from_json(card))):
+        log.warning('%s', warning)
     if _is_folded(pretrained) and read_transfer(start.config).batch_norm == 'train':
         log.warning(
             'the batch norms of %s have mean 0 and variance 1 throughout: they were folded into '

@@ -25,7 +25,7 @@ class Targets:
         classes: float32 [B,3], the shares of the challenge's classes; zeros where unknown.
         class_known: bool [B].
         mask: float32 [B,m,m,1] in [0, 1], the share of each cell inside boxes.
-        boxes_known: bool [B] (``boxes.targets.boxes_known``).
+        boxes_known: bool [B] (``boxes.known.boxes_known``).
     """
 
     label: jax.Array

@@ -1,11 +1,18 @@
 """Predicts on films: ``python -m pneumo_jax.predict --workdir=W --output_dir=P FILE_OR_FOLDER...``.
 
-Reads DICOM, PNG and JPEG by the same code as the converter. Writes predictions.csv (id,
-probability, positive, boxes), submission.csv in Kaggle's form, overlays/<id>.png with the
-predicted boxes in blue and, with --labels_csv, the true ones in red, and contact_sheet.png of a
-dozen. Boxes are x, y, width, height in the film's own pixels. The id of a film is its file
-name without suffix. A film that cannot be read is named with the reason in rejected.csv, the
-others are predicted all the same, and the exit code is 1.
+Reads DICOM, PNG and JPEG by the same code as the converter. Writes predictions.csv, submission.csv
+in Kaggle's form, overlays/<id>.png with the predicted boxes in blue and, with --labels_csv, the
+true ones in red, and contact_sheet.png of a dozen. Boxes are x, y, width, height in the film's own
+pixels. The id of a film is its file name without suffix. A film that cannot be read is named with
+the reason in rejected.csv, the others are predicted all the same, and the exit code is 1.
+
+predictions.csv has id, probability, positive, boxes; the opacity extent of film, lungs and each
+lung (extent.extent), touched zones and laterality; and where pneumo_jax.evaluate has left a
+calibration.json in the workdir, the calibrated probability, whether the model had better abstain,
+and the extent's percentile among positive validation films and its interval.
+
+Several --workdir answer together; their thresholds are in the calibration.json of their evaluation,
+which --calibration names.
 
 Research software, not a medical device.
 """
@@ -15,28 +22,29 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import math
 import pathlib
 from collections.abc import Iterable, Iterator
 
-import jax
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from data_prep.rsna_labels import read_rsna_labels
 from pneumo_jax import command, overlay
-from pneumo_jax.boxes.decode import mask_to_boxes
 from pneumo_jax.data.film import Film, FilmError
 from pneumo_jax.data.isolated import read_films
 from pneumo_jax.data.pipeline import prefetch
+from pneumo_jax.ensemble import Ensemble, load_ensemble
 from pneumo_jax.errors import InputError
+from pneumo_jax.evaluation.chosen import CHOSEN_NAME, Chosen, read_chosen
+from pneumo_jax.extent import Extent, lung_fields, opacity_extent
 from pneumo_jax.files import write_csv
+from pneumo_jax.metrics.calibration import scale
 from pneumo_jax.output_folder import OutputFolder
 from pneumo_jax.read_flags import define_read_flags, read_options
 from pneumo_jax.scoring import boxes_text
-from pneumo_jax.sharding import shard_batch
-from pneumo_jax.steps import make_predict_step
-from pneumo_jax.trained import TrainedModel, load_trained
+from pneumo_jax.thresholds import Thresholds
 from pneumo_jax.workers import WorkerPool
 
 __all__ = ['Prediction', 'predict_films']
@@ -44,6 +52,23 @@ __all__ = ['Prediction', 'predict_films']
 _SUFFIXES = ('', '.dcm', '.dicom', '.png', '.jpg', '.jpeg')
 _SHEET_FILMS = 12
 _PREDICTIONS = 'predictions.csv'
+_COLUMNS = (
+    'id',
+    'probability',
+    'positive',
+    'boxes',
+    'extent_film',
+    'extent_lungs',
+    'extent_right',
+    'extent_left',
+    'zones',
+    'laterality',
+    'calibrated_probability',
+    'abstain',
+    'extent_percentile',
+    'extent_low',
+    'extent_high',
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +84,7 @@ class Prediction:
         positive: whether ``prob`` reaches the film threshold.
         boxes: float32 [k,4] in film pixels.
         scores: float32 [k], confidences, descending.
+        extent: how much of film and lungs opacities cover.
     """
 
     film_id: str
@@ -67,41 +93,33 @@ class Prediction:
     positive: bool
     boxes: np.ndarray
     scores: np.ndarray
+    extent: Extent
 
 
 def predict_films(
-    trained: TrainedModel, films: Iterable[tuple[str, Film, np.ndarray]]
+    ensemble: Ensemble, thresholds: Thresholds, films: Iterable[tuple[str, Film, np.ndarray]]
 ) -> Iterator[Prediction]:
-    """Predicts films as they come, in batches of ``config.eval.batch_size``.
+    """Predicts films as they come, in batches.
 
     Args:
-        trained: of ``load_trained``.
+        ensemble: of ``load_ensemble``.
+        thresholds: for films and boxes.
         films: film ids, films, and their standard pictures, uint8 [S,S].
     """
-    predict_step = make_predict_step(graphs=trained.graphs, config=trained.config)
-    config = trained.config.eval
-    for chunk, images in prefetch(_image_batches(films, config.batch_size, trained.image_size)):
-        outputs = predict_step(
-            trained.params, trained.batch_stats, shard_batch(images, trained.mesh)
-        )
-        outputs = jax.device_get(outputs)
-        for i, (film_id, film, _) in enumerate(chunk):
-            boxes, scores = mask_to_boxes(
-                outputs['mask_probs'][i, :, :, 0],
-                film_size=film.pixels.shape,
-                image_size=trained.image_size,
-                threshold=config.mask_threshold,
-                min_area=config.min_box_area,
-            )
-            boxes, scores = trained.thresholds.select(boxes, scores)
-            prob = float(outputs['film_prob'][i])
+    batches = _image_batches(films, ensemble.batch_size, ensemble.image_size)
+    for chunk, images in prefetch(batches):
+        answers = ensemble.answer(images, [film.pixels.shape for _, film, _ in chunk])
+        for (film_id, film, picture), answer in zip(chunk, answers, strict=True):
+            boxes, scores = thresholds.select(answer.boxes, answer.scores)
+            fields = lung_fields(picture, film_size=film.pixels.shape)
             yield Prediction(
                 film_id=film_id,
                 film=film,
-                prob=prob,
-                positive=prob >= trained.thresholds.film,
+                prob=answer.prob,
+                positive=answer.prob >= thresholds.film,
                 boxes=boxes,
                 scores=scores,
+                extent=opacity_extent(answer.mask_probs, fields, film_size=film.pixels.shape),
             )
 
 
@@ -113,11 +131,16 @@ def main(argv: list[str]) -> int:
     with OutputFolder(
         options.output_dir, overwrite=options.overwrite, marker=_PREDICTIONS
     ) as folder:
-        trained = load_trained(options.workdir)
+        ensemble = load_ensemble(options.workdir)
+        chosen = _read_chosen(ensemble, options.workdir, options.calibration)
+        thresholds = chosen.thresholds if chosen else ensemble.members[0].thresholds
         rejected: list[tuple[str, str, str]] = []
         with WorkerPool(options.num_workers, item_timeout=options.film_timeout) as pool:
-            predictions = predict_films(trained, _read_films(files, trained, rejected, pool))
-            num_films = _write_outputs(folder.path, predictions, truths, rejected, total=len(files))
+            films = _read_films(files, ensemble, rejected, pool)
+            predictions = predict_films(ensemble, thresholds, films)
+            num_films = _write_outputs(
+                folder.path, predictions, truths, rejected, chosen, total=len(files)
+            )
         folder.publish()
     log.info(
         '%d films predicted, %d rejected; tables and overlays are in %s',
@@ -157,15 +180,38 @@ def _find_files(arguments: list[str]) -> list[pathlib.Path]:
     return list(by_id.values())
 
 
+def _read_chosen(ensemble, workdirs, path) -> Chosen | None:
+    """What evaluation chose on validation; None where a single model was not evaluated."""
+    members = [member.sha256 for member in ensemble.members]
+    if path is None and len(workdirs) > 1:
+        raise InputError(
+            'the thresholds of an ensemble are in the calibration.json that pneumo_jax.evaluate '
+            'wrote for these runs: give it by --calibration'
+        )
+    file = pathlib.Path(path or pathlib.Path(workdirs[0]) / CHOSEN_NAME)
+    chosen = read_chosen(file, members)
+    if chosen is None and path is not None:
+        raise InputError(f'--calibration={path} is not there, or of other models than --workdir')
+    if chosen is None:
+        log.info(
+            '%s has no %s of this checkpoint: run pneumo_jax.evaluate for calibrated probabilities '
+            'and for percentiles and intervals of opacity extents',
+            workdirs[0],
+            CHOSEN_NAME,
+        )
+    return chosen
+
+
 def _read_truths(labels_csv) -> dict[str, np.ndarray]:
     if labels_csv is None:
         return {}
     return {film.patient_id: film.boxes for film in read_rsna_labels(labels_csv).films}
 
 
-def _read_films(files, trained, rejected, pool) -> Iterator[tuple[str, Film, np.ndarray]]:
-    options = read_options(reduce_to=trained.image_size if trained.decoding == 'dct_scaled' else 0)
-    results = read_films(files, options, image_size=trained.image_size, pool=pool)
+def _read_films(files, ensemble, rejected, pool) -> Iterator[tuple[str, Film, np.ndarray]]:
+    size = ensemble.image_size
+    options = read_options(reduce_to=size if ensemble.decoding == 'dct_scaled' else 0)
+    results = read_films(files, options, image_size=size, pool=pool)
     for path, result in zip(files, results, strict=True):
         if isinstance(result, FilmError):
             rejected.append((path.stem, result.code, str(result)))
@@ -184,13 +230,14 @@ def _image_batches(films, batch_size, image_size):
         yield chunk, images
 
 
-def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
+def _write_outputs(folder, predictions, truths, rejected, chosen, *, total) -> int:
     (folder / 'overlays').mkdir()
     rows, submission = [], []
     with_boxes, without = [], []
     for p in tqdm(predictions, desc='films', total=total, unit='film'):
         boxes = boxes_text(p.boxes, p.scores)
-        rows.append((p.film_id, f'{p.prob:.6f}', int(p.positive), boxes))
+        row = (p.film_id, f'{p.prob:.6f}', int(p.positive), boxes)
+        rows.append((*row, *_extent_cells(p.extent), *_chosen_cells(p, chosen)))
         submission.append((p.film_id, boxes))
         picture = overlay.draw_film(
             p.film.pixels, truth=truths.get(p.film_id), boxes=p.boxes, scores=p.scores
@@ -200,7 +247,7 @@ def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
         group = with_boxes if has_boxes else without
         if len(group) < _SHEET_FILMS:
             group.append((picture, _caption(p, truths)))
-    write_csv(folder / _PREDICTIONS, ('id', 'probability', 'positive', 'boxes'), rows)
+    write_csv(folder / _PREDICTIONS, _COLUMNS, rows)
     write_csv(folder / 'submission.csv', ('patientId', 'PredictionString'), submission)
     if rejected:
         write_csv(folder / 'rejected.csv', ('id', 'reason', 'message'), rejected)
@@ -214,15 +261,48 @@ def _write_outputs(folder, predictions, truths, rejected, *, total) -> int:
     return len(rows)
 
 
+def _extent_cells(extent: Extent) -> tuple[str, ...]:
+    shares = (extent.film, extent.lungs, extent.right, extent.left)
+    return (*(f'{x:.4f}' for x in shares), ' '.join(extent.zone_names), extent.laterality)
+
+
+def _chosen_cells(prediction: Prediction, chosen: Chosen | None) -> tuple[str, ...]:
+    """What rests on validation films; empty where they have not been looked at."""
+    if chosen is None:
+        return ('',) * 5
+    prob = calibrated = prediction.prob
+    if math.isfinite(chosen.temperature):
+        calibrated = float(scale(np.array([prob]), chosen.temperature)[0])
+    low, high = chosen.abstention
+    numbers = (
+        chosen.extent.percentile(prediction.extent.lungs),
+        *chosen.extent.interval(prediction.extent.lungs),
+    )
+    return (
+        f'{calibrated:.6f}' if math.isfinite(chosen.temperature) else '',
+        '' if math.isnan(low) else str(int(low <= prob < high)),
+        *('' if math.isnan(x) else f'{x:.4g}' for x in numbers),
+    )
+
+
 def _caption(prediction, truths):
     caption = f'predicted {prediction.prob:.2f}'
+    if prediction.positive:
+        caption += f', {prediction.extent.lungs:.0%} of the lungs'
     if prediction.film_id in truths:
         caption += ', truth: ' + ('opacity' if len(truths[prediction.film_id]) else 'none')
     return caption
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('workdir', None, 'Folder of a run of pneumo_jax.main.')
+    flags.DEFINE_multi_string(
+        'workdir', [], 'Folder of a run of pneumo_jax.main; several for an ensemble.'
+    )
+    flags.DEFINE_string(
+        'calibration',
+        None,
+        'calibration.json of an evaluation of the same models; by default that in the workdir.',
+    )
     flags.DEFINE_string('output_dir', None, 'Folder to write; must not exist yet.')
     flags.DEFINE_string(
         'labels_csv',
@@ -234,5 +314,5 @@ if __name__ == '__main__':
         'num_workers', 0, 'Processes that read films; 0 means one for each core.', lower_bound=0
     )
     flags.DEFINE_bool('overwrite', False, 'Replace an existing output_dir.')
-    flags.mark_flags_as_required(['workdir', 'output_dir'])
+    flags.mark_flag_as_required('output_dir')
     command.run(main)

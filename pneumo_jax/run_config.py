@@ -17,7 +17,14 @@ __all__ = ['Run', 'check_run', 'load_run', 'save_run', 'saved_environment', 'sav
 
 _FILE = 'config.json'
 # What may differ between the starts of one run: where the data lie, and what changes no result.
-_FREE = ('config.data.dir', 'config.logging.', 'config.checkpoint.', 'environment.')
+# The source of the shards is part of their fingerprint.
+_FREE = (
+    'config.data.dir',
+    'config.logging.',
+    'config.checkpoint.',
+    'environment.',
+    'data.source',
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +35,11 @@ class Run:
 
     Attributes:
         config: of the run, fields as in ``configs/base.py``.
-        data: of the conversion it was trained on: ``fingerprint``, ``image_size`` in pixels,
-            ``protocol`` of the split; and ``init``, of the weights it started from, if any:
-            ``sha256``, ``origin``, and the fields of ``config.model`` that follow from them, as
-            ``asked`` for by the user and as ``resolved``.
+        data: of the conversion it was trained on: ``fingerprint``, ``source`` of its labels,
+            ``image_size`` in pixels, ``protocol`` of the split; and ``init``, of the weights it
+            started from, if any: ``sha256``, ``origin``, ``card`` (``pretrained.cards.Card``, None
+            without one), and the fields of ``config.model`` that follow from them, as ``asked``
+            for by the user and as ``resolved``.
     """
 
     config: ConfigDict
@@ -126,7 +134,8 @@ def load_run(workdir: str | pathlib.Path) -> Run:
 
 
 def _content(config, manifest, init):
-    data = {name: manifest[name] for name in ('fingerprint', 'image_size', 'decoding', 'protocol')}
+    names = 'fingerprint', 'source', 'image_size', 'decoding', 'protocol'
+    data = {name: manifest[name] for name in names}
     return {'config': config.to_dict(), 'data': data | ({} if init is None else {'init': init})}
 
 

@@ -8,7 +8,8 @@ from PIL import Image
 from pneumo_jax import overlay
 from pneumo_jax.data.geometry import film_to_image
 from pneumo_jax.data.pipeline import FilmSplit
-from pneumo_jax.scoring import FilmScore, Thresholds
+from pneumo_jax.scoring import FilmScore
+from pneumo_jax.thresholds import Thresholds
 
 __all__ = ['sample_overlays']
 

@@ -11,17 +11,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from pneumo_jax.boxes.decode import mask_to_boxes
-from pneumo_jax.boxes.targets import boxes_known
+from pneumo_jax.boxes.known import boxes_known
 from pneumo_jax.data.example import UNKNOWN_CLASS
 from pneumo_jax.data.pipeline import FilmSplit, eval_batches
 from pneumo_jax.losses import mean_losses
 from pneumo_jax.metrics import classification, detection, mask
 from pneumo_jax.sharding import shard_batch
+from pneumo_jax.thresholds import Thresholds, thresholds_of
 
 __all__ = [
     'LOCATION_FIGURES',
     'FilmScore',
-    'Thresholds',
     'boxes_text',
     'choose_thresholds',
     'films_to_locate_on',
@@ -72,30 +72,6 @@ class FilmScore:
         return boxes_known(self.label, len(self.truth))
 
 
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Decision thresholds, chosen on validation films and saved with the checkpoint.
-
-    Attributes:
-        film: a film is called positive from this probability on.
-        box: a box is drawn from this confidence on.
-        film_chosen: False where nothing could be chosen, since validation had films of one class
-            only; ``film`` is one half then.
-        box_chosen: False where no box hit on validation, or validation has none; ``box`` is 0
-            then and the mask's own threshold decides, as in the seed project.
-    """
-
-    film: float
-    box: float
-    film_chosen: bool = True
-    box_chosen: bool = True
-
-    def select(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The boxes [k,4] and confidences [k] that reach the threshold."""
-        keep = scores >= self.box
-        return boxes[keep], scores[keep]
-
-
 def score_split(
     split: FilmSplit,
     *,
@@ -138,16 +114,9 @@ def films_to_locate_on(films: list[FilmScore]) -> list[FilmScore]:
 
 
 def choose_thresholds(films: list[FilmScore]) -> Thresholds:
-    """Youden's film threshold, and the box threshold of the highest challenge mAP."""
-    film = classification.youden_threshold(*_labels_and_probs(films))
+    """``thresholds_of`` validation films."""
     box, _ = _best_box_threshold(films)
-    film_chosen, box_chosen = math.isfinite(film), math.isfinite(box)
-    return Thresholds(
-        film=film if film_chosen else 0.5,
-        box=box if box_chosen else 0.0,
-        film_chosen=film_chosen,
-        box_chosen=box_chosen,
-    )
+    return thresholds_of(*_labels_and_probs(films), box)
 
 
 def validation_figures(films: list[FilmScore], config) -> dict[str, float]:
@@ -193,7 +162,7 @@ def _film_score(outputs, i, record, config):
         threshold=config.eval.mask_threshold,
         min_area=config.eval.min_box_area,
     )
-    rest = outputs.keys() - {'film_prob', 'mask_probs'}
+    rest = outputs.keys() - {'film_prob', 'mask_probs', 'class_probs'}
     return FilmScore(
         record=record,
         truth=record['boxes'][: record['num_boxes']],

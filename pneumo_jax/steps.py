@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from pneumo_jax.boxes.targets import box_mask, boxes_known
+from pneumo_jax.boxes.known import boxes_known
+from pneumo_jax.boxes.targets import box_mask
 from pneumo_jax.data.augment import augment, blend, mixup_pairs
 from pneumo_jax.data.geometry import film_to_image
 from pneumo_jax.losses import Targets, film_losses, known_films, mean_losses
@@ -135,8 +136,9 @@ def make_predict_step(*, graphs: Graphs, config) -> Callable[[dict, dict, jax.Ar
 
     Returns:
         A jitted function ``(params, batch_stats, image uint8 [B,S,S,1]) -> scores`` with
-        ``film_prob`` float32 [B] and ``mask_probs`` float32 [B,m,m,1]. Where the film head was not
-        trained (``config.loss.film_weight`` 0) the highest mask value is the film's probability.
+        ``film_prob`` float32 [B], ``mask_probs`` float32 [B,m,m,1] and, of a model with a head for
+        the three classes, ``class_probs`` float32 [B,3]. Where the film head was not trained
+        (``config.loss.film_weight`` 0) the highest mask value is the film's probability.
     """
     forward = _make_forward(graphs)
     return jax.jit(
@@ -244,4 +246,7 @@ def _probabilities(outputs, config):
     film = jax.nn.sigmoid(outputs['film_logits'])
     if not config.loss.film_weight:
         film = mask.max(axis=(1, 2, 3))
-    return {'film_prob': film, 'mask_probs': mask}
+    probs = {'film_prob': film, 'mask_probs': mask}
+    if 'class_logits' in outputs:
+        probs['class_probs'] = jax.nn.softmax(outputs['class_logits'])
+    return probs

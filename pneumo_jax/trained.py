@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from pneumo_jax.checkpoint import Checkpoints
 from pneumo_jax.optimizer import make_plateau, make_run_optimizer
 from pneumo_jax.run_config import load_run
-from pneumo_jax.scoring import Thresholds
 from pneumo_jax.sharding import abstract_replicated, check_batch_size, make_mesh
-from pneumo_jax.state import Graphs, create_state, model_graphs
+from pneumo_jax.state import Graphs, create_state, model_graphs, params_sha256
+from pneumo_jax.thresholds import Thresholds
 
 __all__ = ['TrainedModel', 'load_trained']
 
@@ -33,6 +33,8 @@ class TrainedModel:
         step: at which it ended.
         thresholds: chosen on validation in that epoch.
         epoch: the best epoch, counted from 1.
+        data: what the run knows of its data and of the weights it started from, as of
+            ``run_config.Run``.
     """
 
     config: ConfigDict
@@ -45,6 +47,12 @@ class TrainedModel:
     step: int
     thresholds: Thresholds
     epoch: int
+    data: dict
+
+    @property
+    def sha256(self) -> str:
+        """Of the parameters."""
+        return params_sha256(self.params)
 
 
 def load_trained(workdir) -> TrainedModel:
@@ -78,4 +86,5 @@ def load_trained(workdir) -> TrainedModel:
         step=int(state.step),
         thresholds=Thresholds(**meta['thresholds']),
         epoch=meta['epoch'],
+        data=run.data,
     )

@@ -9,16 +9,18 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # From the roof to the cellar; a module may import from its own floor and below.
 FLOORS = [
-    ('main', 'evaluate', 'predict', 'models.__main__', 'data.augment.__main__'),
+    ('main', 'evaluate', 'predict', 'report', 'models.__main__', 'data.augment.__main__'),
     ('train', 'dry_run'),
     ('narration',),
     ('plan',),
     ('initial', 'memory'),
     # A run of this project is one kind of weights; readers of files stand further below.
     ('pretrained',),
+    ('answering', 'overlap', 'judged_films'),
+    ('ensemble',),
     ('trained',),
     ('samples', 'checkpoint', 'batch_moments', 'data.augment.sheet', 'config_checks'),
-    ('scoring', 'run_config', 'array_store', 'seal', 'signals', 'device_memory'),
+    ('scoring', 'run_config', 'array_store', 'seal', 'signals', 'device_memory', 'evaluation'),
     ('steps', 'command', 'writers', 'early_stopping', 'overlay', 'output_folder'),
     ('state', 'environment', 'describe', 'progress_line'),
     ('optimizer',),
@@ -30,6 +32,7 @@ FLOORS = [
     ('pretrained.hdf5_file', 'pretrained.torch_pickle'),
     ('pretrained.archive', 'pretrained.foreign', 'pretrained.keras3'),
     ('pretrained.state_dict', 'pretrained.torch_globals'),
+    ('thresholds', 'extent'),
     ('boxes', 'metrics', 'data.sampling', 'data.augment', 'data.isolated'),
     ('data.pipeline',),
     ('data.dicom', 'data.example', 'data.shards'),
@@ -38,7 +41,9 @@ FLOORS = [
     ('data.jpeg', 'data.codestream', 'data.dicom_scan', 'read_flags', 'hdf5'),
     ('data.film', 'workers'),
     ('durations', 'registry'),
-    ('data.geometry', 'errors', 'files'),
+    # Whether weights saw the films is told in reports too, where no network is.
+    ('pretrained.cards', 'pretrained.card_names', 'pretrained.card_denials'),
+    ('data.geometry', 'errors', 'files', 'page_parts'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 MODULES = sorted((ROOT / 'pneumo_jax').rglob('*.py'))

@@ -8,14 +8,24 @@ from sklearn import metrics as sklearn_metrics
 
 from pneumo_jax.metrics.classification import (
     Confusion,
+    Ranking,
     auprc,
     auroc,
     confusion,
+    delong,
+    pr_curve,
+    roc_curve,
     threshold_between,
+    variance_explained,
+    within_group_auroc,
     youden_threshold,
 )
 
+pytestmark = pytest.mark.filterwarnings('error')
+
 _RANKING = [auroc, auprc, youden_threshold]
+_COUNTS = ('tp', 'fp', 'fn', 'tn')
+_SHARES = ('accuracy', 'balanced_accuracy', 'sensitivity', 'specificity', 'ppv', 'npv', 'f1')
 
 
 def _random_case(rng):
@@ -130,6 +140,201 @@ def test_a_threshold_separates_neighbouring_numbers(dtype):
             # NumPy compares float32 arrays with the threshold rounded to float32.
             assert (scores >= threshold).tolist() == [False, True]
             assert (scores.astype(np.float64) >= threshold).tolist() == [False, True]
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64, np.int64])
+def test_weights_give_what_scikit_learn_gives(dtype):
+    rng = np.random.default_rng(5)
+    for _ in range(100):
+        labels, scores = _random_case(rng)
+        weights = rng.poisson(1, (len(labels), 3)).astype(dtype)
+        if dtype == np.float64:
+            weights *= rng.uniform(0.5, 2, weights.shape)
+        ranking = Ranking(labels, scores)
+        areas, precisions = ranking.auroc(weights), ranking.auprc(weights)
+        assert areas.shape == precisions.shape == (3,)
+        assert areas.dtype == precisions.dtype == np.float64
+        for column, area, precision in zip(weights.T, areas, precisions, strict=True):
+            if len(np.unique(labels[column > 0])) < 2:
+                assert math.isnan(area)
+                assert math.isnan(precision)
+                continue
+            drawn = {'sample_weight': column}
+            expected = sklearn_metrics.roc_auc_score(labels, scores, **drawn)
+            assert area == pytest.approx(expected, abs=1e-12)
+            expected = sklearn_metrics.average_precision_score(labels, scores, **drawn)
+            assert precision == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_weight_repeats_the_film():
+    rng = np.random.default_rng(6)
+    for _ in range(100):
+        labels, scores = _random_case(rng)
+        weights = rng.integers(0, 4, (len(labels), 2)).astype(np.float32)
+        views = rng.choice(['AP', 'PA', ''], len(labels))
+        figures = {
+            'auroc': lambda y, s, v, w: auroc(y, s, w),
+            'auprc': lambda y, s, v, w: auprc(y, s, w),
+            'within': within_group_auroc,
+            'variance': lambda y, s, v, w: variance_explained(s, v, w),
+        }
+        for name in (*_COUNTS, *_SHARES):
+            figures[name] = lambda y, s, v, w, name=name: getattr(confusion(y, s > 0, w), name)
+        for name, figure in figures.items():
+            drawn = figure(labels, scores, views, weights)
+            assert drawn.shape == (2,), name
+            for column, value in zip(weights.T.astype(int), drawn, strict=True):
+                if not column.any():
+                    continue
+                repeated = (np.repeat(x, column) for x in (labels, scores, views))
+                expected = figure(*repeated, None)
+                assert value == pytest.approx(expected, abs=1e-12, nan_ok=True), name
+
+
+def test_ones_give_the_figures_without_weights():
+    rng = np.random.default_rng(7)
+    labels, scores = _random_case(rng)
+    for figure in (auroc, auprc):
+        assert figure(labels, scores, np.ones((len(labels), 1))).tolist() == [
+            figure(labels, scores)
+        ]
+        assert isinstance(figure(labels, scores), float)
+
+
+def test_draws_without_films_or_without_a_class_are_undefined():
+    labels, scores = np.array([0, 1, 0]), np.array([0.1, 0.2, 0.2])
+    weights = np.array([[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1]])
+    for figure in (auroc, auprc):
+        assert np.isnan(figure(labels, scores, weights)).tolist() == [True] * 3 + [False]
+    counts = confusion(labels, scores > 0.15, weights)
+    assert np.isnan(counts.sensitivity).tolist() == [True, False, True, False]
+    assert np.isnan(counts.accuracy).tolist() == [True] + [False] * 3
+
+
+def test_within_group_auroc_counts_the_pairs_of_a_group():
+    rng = np.random.default_rng(8)
+    for _ in range(50):
+        labels, scores = _random_case(rng)
+        views = rng.integers(0, 3, len(labels))
+        wins = [
+            (scores[i] > scores[j]) + (scores[i] == scores[j]) / 2
+            for i in np.flatnonzero(labels == 1)
+            for j in np.flatnonzero((labels == 0) & (views == views[i]))
+        ]
+        expected = np.mean(wins) if wins else math.nan
+        figure = within_group_auroc(labels, scores, views)
+        assert figure == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_a_score_that_is_the_view_knows_nothing_within_a_view():
+    labels, views = np.array([1, 1, 0, 1, 0, 0]), np.array(['AP', 'AP', 'AP', 'PA', 'PA', 'PA'])
+    assert auroc(labels, views == 'AP') > 0.6
+    assert within_group_auroc(labels, views == 'AP', views) == 0.5
+    assert within_group_auroc(labels, labels, np.full(6, 'AP')) == auroc(labels, labels) == 1
+
+
+def test_variance_explained_is_eta_squared():
+    rng = np.random.default_rng(9)
+    for offset in (0, 1e6):
+        views = rng.integers(0, 3, 40)
+        values = rng.normal(size=40) + views + offset
+        means = np.array([values[views == view].mean() for view in range(3)])[views]
+        expected = np.sum((means - values.mean()) ** 2) / np.sum((values - values.mean()) ** 2)
+        assert variance_explained(values, views) == pytest.approx(expected, abs=1e-9)
+    assert variance_explained(views.astype(float), views) == pytest.approx(1, abs=1e-12)
+    assert math.isnan(variance_explained(np.full(40, 0.1), views))
+    assert math.isnan(variance_explained(values, np.zeros(40)))
+    # Draws of films that are all the same, among others that are not.
+    same = np.append(np.repeat(values[:1], 10), values)
+    draws = np.append(rng.integers(1, 9, (10, 50)), np.zeros((40, 50)), axis=0)
+    assert np.isnan(variance_explained(same, np.arange(50) % 2, draws)).all()
+    drawn = variance_explained([0.1, 0.1, 7.0], [0, 1, 0], np.array([[1, 1], [2, 1], [0, 1]]))
+    assert np.isnan(drawn).tolist() == [True, False]
+
+
+def test_the_areas_under_the_curves_are_the_figures():
+    rng = np.random.default_rng(10)
+    for _ in range(50):
+        labels, scores = _random_case(rng)
+        false, sensitivity = roc_curve(labels, scores)
+        expected = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
+        np.testing.assert_allclose([false, sensitivity], expected[:2], atol=1e-12)
+        assert np.trapezoid(sensitivity, false) == pytest.approx(auroc(labels, scores))
+        recall, precision = pr_curve(labels, scores)
+        assert np.sum(np.diff(recall, prepend=0) * precision) == pytest.approx(
+            auprc(labels, scores)
+        )
+        assert recall[-1] == 1
+    for curve in (roc_curve, pr_curve):
+        assert [len(part) for part in curve([1, 1], [0, 1])] == [0, 0]
+
+
+def _literal_delong(labels, *scores):
+    """Variance of the difference by the paper's structural components, pair by pair."""
+    positives, negatives = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    parts = []
+    for score in scores:
+        wins = np.array(
+            [
+                [1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0]
+                for i in positives
+                for j in negatives
+            ]
+        ).reshape(len(positives), len(negatives))
+        parts.append((wins.mean(axis=1), wins.mean(axis=0)))
+    (rows_a, columns_a), (rows_b, columns_b) = parts
+    covariance = np.cov(rows_a, rows_b) / len(positives)
+    covariance = covariance + np.cov(columns_a, columns_b) / len(negatives)
+    contrast = np.array([1, -1])
+    return rows_a.mean() - rows_b.mean(), max(0.0, contrast @ covariance @ contrast) ** 0.5
+
+
+def test_delong_equals_its_definition():
+    rng = np.random.default_rng(11)
+    for _ in range(100):
+        labels, scores = _random_case(rng)
+        other = np.round(scores + rng.normal(size=len(labels)), rng.integers(0, 3))
+        labels = np.concatenate([labels, [0, 1]])
+        scores, other = np.append(scores, [0, 0.5]), np.append(other, [0.5, 0.5])
+        expected = _literal_delong(labels, scores, other)
+        assert delong(labels, scores, other) == pytest.approx(expected, abs=1e-9)
+        assert delong(labels, scores, scores) == (0, 0)
+        assert delong(labels, scores, other)[0] == pytest.approx(
+            auroc(labels, scores) - auroc(labels, other)
+        )
+
+
+def test_delong_is_undefined_where_it_has_too_few_films():
+    assert all(math.isnan(x) for x in delong([0, 0, 0], [1, 2, 3], [3, 2, 1]))
+    difference, error = delong([0, 0, 1], [1, 2, 3], [3, 2, 1])
+    assert difference == 1
+    assert math.isnan(error)
+
+
+@pytest.mark.parametrize(
+    ('weights', 'message'),
+    [
+        (np.ones((3, 1)), r'\(3, 1\)'),
+        (np.ones(2), r'\(2,\)'),
+        (np.array([[1], [-1]]), '-1'),
+        (np.array([[1], [np.nan]]), 'nan'),
+    ],
+)
+def test_bad_weights_are_refused(weights, message):
+    for figure in (auroc, auprc, confusion):
+        with pytest.raises(ValueError, match=message):
+            figure([0, 1], [0, 1], weights)
+    with pytest.raises(ValueError, match=message):
+        within_group_auroc([0, 1], [0, 1], [0, 0], weights)
+
+
+def test_groups_that_do_not_fit_are_refused():
+    for figure in (
+        lambda: within_group_auroc([0, 1], [0, 1], [0]),
+        lambda: variance_explained([0, 1], [0]),
+    ):
+        with pytest.raises(ValueError, match=r'groups have shape \(1,\)'):
+            figure()
 
 
 @pytest.mark.parametrize('figure', [*_RANKING, confusion])

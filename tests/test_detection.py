@@ -1,5 +1,6 @@
 """Box figures against literal transcriptions and brute force."""
 
+import collections
 import itertools
 import math
 import time
@@ -13,34 +14,14 @@ from pneumo_jax.boxes.match import iou_matrix
 from pneumo_jax.metrics.detection import (
     IOU_THRESHOLDS,
     best_score_threshold,
+    box_iou_sums,
     challenge_film_scores,
     challenge_map,
     mean_box_iou,
 )
-
-_NO_BOX = np.zeros((0, 4), np.float32)
-_NO_SCORE = np.zeros(0, np.float32)
-
-
-def _random_film(rng, *, size=8, most=4, levels=5):
-    """Whole-pixel boxes that hit and miss, IoUs on the thresholds, confidences that tie."""
-    truth = _random_boxes(rng, rng.integers(0, most), size)
-    near = truth + rng.integers(-1, 2, truth.shape)
-    near[:, 2:] = np.maximum(near[:, 2:], 1)
-    other = _random_boxes(rng, rng.integers(0, most - 1), size)
-    predicted = np.concatenate([near[rng.random(len(near)) < 0.7], other])
-    scores = rng.integers(1, levels + 1, len(predicted)) / levels
-    return truth, predicted.astype(np.float32), scores.astype(np.float32)
-
-
-def _random_boxes(rng, count, size):
-    return np.concatenate(
-        [rng.integers(0, size, (count, 2)), rng.integers(1, size, (count, 2))], axis=1
-    ).astype(np.float32)
-
-
-def _random_films(rng, count, **kwargs):
-    return tuple(zip(*(_random_film(rng, **kwargs) for _ in range(count)), strict=True))
+from pneumo_jax.metrics.weights import weighted_mean, weighted_ratio
+from tests import challenge_scorers
+from tests.made_boxes import NO_BOX, NO_SCORE, random_boxes, random_films, repeated
 
 
 def _slow_iou(a, b):
@@ -105,7 +86,7 @@ def _shrunk(boxes, factor):
 @pytest.mark.parametrize('inclusive', [False, True])
 def test_the_challenge_metric_is_its_definition(inclusive):
     rng = np.random.default_rng(int(inclusive))
-    films = _random_films(rng, 2000)
+    films = random_films(rng, 2000)
     expected = [_slow_film_score(*film, inclusive) for film in zip(*films, strict=True)]
     got = challenge_film_scores(*films, inclusive=inclusive)
     for score, value in zip(expected, got, strict=True):
@@ -117,6 +98,122 @@ def test_the_challenge_metric_is_its_definition(inclusive):
     # The cases above are of use only if all kinds of films are among them.
     assert {None, Fraction(0), Fraction(1)} < set(expected)
     assert len(set(expected)) > 50
+
+
+@pytest.fixture(scope='module')
+def scorers_films():
+    """10,000 films of up to 6 boxes, and their IoUs as a public scorer computes them."""
+    rng = np.random.default_rng(6)
+    films = [_scorers_film(rng, i) for i in range(10_000)]
+    ious = [
+        challenge_scorers.ious_by_confidence(*(part.tolist() for part in film)) for film in films
+    ]
+    return tuple(zip(*films, strict=True)), ious
+
+
+def _scorers_film(rng, kind):
+    """Crowded, sparse and exactly overlapping boxes by turns; whole and broken numbers."""
+    num_truths, num_predicted = rng.integers(0, 7, 2)
+    size = (6, 12, 40, 1000)[kind % 4]
+    truth = random_boxes(rng, num_truths, size).astype(np.float64)
+    predicted = random_boxes(rng, num_predicted, size).astype(np.float64)
+    for i in range(min(num_truths, num_predicted) * (rng.random() < 0.9)):
+        predicted[i] = truth[i]
+        # A part of 0.40, 0.45 ... of a box is an IoU on the threshold.
+        predicted[i, 2] *= rng.choice((*IOU_THRESHOLDS, 0.8, 0.95, 1.0))
+    predicted = rng.permutation(predicted)
+    if kind % 3 == 0:
+        truth, predicted = truth * rng.uniform(0.5, 2), predicted + rng.uniform(0, 1, (1, 4))
+    scores = rng.integers(1, 5, num_predicted) / 4 if kind % 2 else rng.random(num_predicted)
+    return truth, predicted, scores
+
+
+@pytest.mark.parametrize('inclusive', [False, True])
+def test_public_scorers_agree(scorers_films, inclusive):
+    films, ious = scorers_films
+    got = challenge_film_scores(*films, inclusive=inclusive)
+    differing, compared = collections.Counter(), collections.Counter()
+    for value, truth, rows in zip(got, films[0], ious, strict=True):
+        one_to_one, free = challenge_scorers.rules_agree(rows, len(truth), inclusive)
+        for rule in (*challenge_scorers.ONE_TO_ONE, challenge_scorers.many_on_one):
+            score = challenge_scorers.film_score(rule, rows, len(truth), inclusive)
+            same = math.isnan(value) if score is None else abs(value - score) <= 1e-9
+            must = rule is challenge_scorers.take_best or (
+                one_to_one if rule in challenge_scorers.ONE_TO_ONE else free
+            )
+            assert same or not must, rule.__name__
+            compared[rule.__name__] += must
+            differing[rule.__name__] += not same
+    assert differing.pop('take_best') == 0
+    # Of use only if most films are comparable, and the films tell the rules apart.
+    assert min(compared.values()) > 5000
+    assert min(differing.values()) > 30
+
+
+@pytest.mark.parametrize('inclusive', [False, True])
+def test_the_mean_over_films_is_that_of_public_scorers(scorers_films, inclusive):
+    films, ious = scorers_films
+    scores = [
+        challenge_scorers.film_score(challenge_scorers.take_best, rows, len(truth), inclusive)
+        for truth, rows in zip(films[0], ious, strict=True)
+    ]
+    rng = np.random.default_rng(7)
+    for _ in range(1000):
+        chosen = rng.choice(len(scores), rng.integers(2, 12), replace=False)
+        counted = [scores[i] for i in chosen if scores[i] is not None]
+        subset = [[part[i] for i in chosen] for part in films]
+        expected = sum(counted) / len(counted) if counted else math.nan
+        assert challenge_map(*subset, inclusive=inclusive) == pytest.approx(
+            expected, abs=1e-9, nan_ok=True
+        )
+
+
+def test_one_box_reaches_two_true_ones_apart_only_at_low_thresholds():
+    """So public rules hardly differ where, as on the challenge's films, true boxes are apart."""
+    rng = np.random.default_rng(8)
+    hits = collections.Counter()
+    for _ in range(1000):
+        left = np.array([0, *rng.uniform(0, 50, 1), *rng.uniform(100, 200, 2)])
+        right = np.array([left[2], *rng.uniform(0, 50, 1), *rng.uniform(100, 200, 2)])
+        both = np.array([0, min(left[1], right[1]), left[2] + right[2], 180])
+        iou = iou_matrix(both[None] + rng.normal(0, 10, (5, 4)), np.stack([left, right]))
+        for t in IOU_THRESHOLDS:
+            hits[t] += np.sum((iou > t).all(axis=1))
+    assert hits[0.40] > hits[0.45] > 0
+    assert not any(hits[t] for t in IOU_THRESHOLDS if t >= 0.5)
+
+
+@pytest.mark.parametrize(
+    ('figure', 'sums', 'mean'),
+    [
+        (challenge_map, lambda *films: (challenge_film_scores(*films),), weighted_mean),
+        (mean_box_iou, box_iou_sums, weighted_ratio),
+    ],
+)
+def test_weights_repeat_films(figure, sums, mean):
+    rng = np.random.default_rng(9)
+    films = random_films(rng, 30)
+    weights = rng.integers(0, 4, (30, 20))
+    weights[:, 0] = 0
+    for dtype in (np.float32, np.float64):
+        weighted = figure(*films, weights=weights.astype(dtype))
+        assert weighted.shape == (20,)
+        assert weighted.dtype == np.float64
+        np.testing.assert_array_equal(mean(*sums(*films), weights.astype(dtype)), weighted)
+        assert math.isnan(weighted[0])
+        for value, counts in zip(weighted[1:], weights.T[1:], strict=True):
+            assert value == pytest.approx(figure(*repeated(films, counts)), abs=1e-12)
+    assert figure(*films, weights=np.ones((30, 1)))[0] == figure(*films)
+
+
+def test_weights_that_do_not_fit_are_refused():
+    box, score = np.array([[0.0, 0, 10, 10]]), np.array([0.5])
+    for weights in (np.ones((2, 3)), np.ones(1)):
+        with pytest.raises(ValueError, match=r'give \[1,D\]'):
+            challenge_map([box], [box], [score], weights=weights)
+    for weight in (-1.0, math.nan):
+        with pytest.raises(ValueError, match='a weight is'):
+            mean_box_iou([box], [box], [score], weights=np.full((1, 2), weight))
 
 
 def test_an_iou_on_the_threshold_is_a_hit_by_choice():
@@ -142,17 +239,17 @@ def test_known_values_of_shrunk_true_boxes(factor, figure):
 
 def test_films_with_and_without_boxes():
     box, score = np.array([[1, 2, 30, 40]]), np.array([0.9])
-    assert challenge_map([box], [_NO_BOX], [_NO_SCORE]) == 0
-    assert challenge_map([_NO_BOX], [box], [score]) == 0
-    assert math.isnan(challenge_map([_NO_BOX], [_NO_BOX], [_NO_SCORE]))
-    films = [box, _NO_BOX, _NO_BOX], [box, _NO_BOX, box], [score, _NO_SCORE, score]
+    assert challenge_map([box], [NO_BOX], [NO_SCORE]) == 0
+    assert challenge_map([NO_BOX], [box], [score]) == 0
+    assert math.isnan(challenge_map([NO_BOX], [NO_BOX], [NO_SCORE]))
+    films = [box, NO_BOX, NO_BOX], [box, NO_BOX, box], [score, NO_SCORE, score]
     np.testing.assert_array_equal(challenge_film_scores(*films), [1, np.nan, 0])
     assert challenge_map(*films) == 0.5
 
 
 def test_the_order_of_films_and_scale_do_not_matter():
     rng = np.random.default_rng(3)
-    films = _random_films(rng, 50)
+    films = random_films(rng, 50)
     order = rng.permutation(50)
     mixed = [[part[i] for i in order] for part in films]
     assert challenge_map(*mixed) == pytest.approx(challenge_map(*films))
@@ -162,7 +259,7 @@ def test_the_order_of_films_and_scale_do_not_matter():
 
 def test_mean_box_iou_counts_missed_boxes_as_zero():
     rng = np.random.default_rng(4)
-    films = _random_films(rng, 300)
+    films = random_films(rng, 300)
     total, count = 0.0, 0
     for truth, predicted, scores in zip(*films, strict=True):
         free = list(range(len(truth)))
@@ -174,16 +271,16 @@ def test_mean_box_iou_counts_missed_boxes_as_zero():
                 total += best
         count += len(truth)
     assert mean_box_iou(*films) == pytest.approx(total / count)
-    assert math.isnan(mean_box_iou([_NO_BOX], [_NO_BOX], [_NO_SCORE]))
+    assert math.isnan(mean_box_iou([NO_BOX], [NO_BOX], [NO_SCORE]))
     box = np.array([[0, 0, 10, 10]])
-    assert mean_box_iou([box, box], [box, _NO_BOX], [[0.5], []]) == 0.5
+    assert mean_box_iou([box, box], [box, NO_BOX], [[0.5], []]) == 0.5
 
 
 @pytest.mark.parametrize('levels', [3, 50])
 def test_the_best_threshold_is_that_of_brute_force(levels):
     rng = np.random.default_rng(levels)
     for count, _ in itertools.product((1, 2, 5, 12), range(30)):
-        films = _random_films(rng, count, levels=levels)
+        films = random_films(rng, count, levels=levels)
         truths, predictions, scores = films
         threshold, figure = best_score_threshold(*films)
         if not any(map(len, truths)):
@@ -202,12 +299,12 @@ def test_the_threshold_stands_in_the_middle_of_the_widest_range():
     one_film = [box], [np.concatenate([box, miss])], [[0.875, 0.375]]
     assert best_score_threshold(*one_film) == (0.625, 1)
     # A second false box on a film of score 0 changes nothing: the range goes on below it.
-    truths = [box, box, box, _NO_BOX]
+    truths = [box, box, box, NO_BOX]
     predictions = [box, np.concatenate([miss, miss]), miss, miss]
     scores = [[0.875], [0.75, 0.5], [0.625], [0.125]]
     assert best_score_threshold(truths, predictions, scores) == (0.5, 1 / 3)
     # One half from 0.875 to 0.75, and again from 0.5 to 0.125: the second range is wider.
-    truths = [box, _NO_BOX, _NO_BOX, box, _NO_BOX]
+    truths = [box, NO_BOX, NO_BOX, box, NO_BOX]
     predictions = [box, miss, miss, box, miss]
     scores = [[0.875], [0.75], [0.625], [0.5], [0.125]]
     assert best_score_threshold(truths, predictions, scores) == (0.3125, 0.5)
@@ -222,14 +319,14 @@ def test_all_boxes_are_kept_where_all_hit():
 def test_no_box_is_worth_drawing_where_none_hits():
     box, miss = np.array([[0, 0, 10, 10]]), np.array([[50, 50, 10, 10]])
     assert best_score_threshold([box], [miss], [[0.75]]) == (math.inf, 0)
-    assert best_score_threshold([box], [_NO_BOX], [_NO_SCORE]) == (math.inf, 0)
-    threshold, figure = best_score_threshold([_NO_BOX], [miss], [[0.75]])
+    assert best_score_threshold([box], [NO_BOX], [NO_SCORE]) == (math.inf, 0)
+    threshold, figure = best_score_threshold([NO_BOX], [miss], [[0.75]])
     assert threshold == math.inf
     assert math.isnan(figure)
 
 
 def test_the_best_threshold_of_4000_films_is_found_in_a_moment():
-    films = _random_films(np.random.default_rng(5), 4000, levels=10**6)
+    films = random_films(np.random.default_rng(5), 4000, levels=10**6)
     start = time.process_time()
     best_score_threshold(*films)
     assert time.process_time() - start < 4  # measured: 0.5 s

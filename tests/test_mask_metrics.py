@@ -86,6 +86,25 @@ def test_films_without_truth_and_prediction_alone_leave_the_overlap_undefined():
 
 
 @pytest.mark.parametrize('figure', [pixel_accuracy, background_pixel_accuracy, mean_iou, dice])
+def test_weights_repeat_films(figure):
+    rng = np.random.default_rng(2)
+    probs, _, target = _random_batch(rng, 20)
+    sums = mask_sums(probs, target, 0.5)
+    weights = rng.integers(0, 4, (20, 15))
+    weights[:, 0] = 0
+    got = figure(sums, weights.astype(np.float32))
+    assert got.shape == (15,)
+    assert got.dtype == np.float64
+    assert math.isnan(got[0])
+    for value, copies in zip(got[1:], weights.T[1:], strict=True):
+        index = np.repeat(np.arange(20), copies)
+        expected = figure({name: values[index] for name, values in sums.items()})
+        assert value == pytest.approx(expected, abs=1e-12)
+    assert figure(sums, np.ones((20, 1)))[0] == figure(sums)
+    assert isinstance(figure(sums), float)
+
+
+@pytest.mark.parametrize('figure', [pixel_accuracy, background_pixel_accuracy, mean_iou, dice])
 def test_no_films_are_refused(figure):
     nothing = np.zeros((0, 4, 4, 1), np.float32)
     with pytest.raises(ValueError, match='no films'):

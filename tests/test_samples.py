@@ -4,7 +4,8 @@ import pytest
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.overlay import PREDICTION_COLOUR, TRUTH_COLOUR
 from pneumo_jax.samples import sample_overlays
-from pneumo_jax.scoring import FilmScore, Thresholds
+from pneumo_jax.scoring import FilmScore
+from pneumo_jax.thresholds import Thresholds
 
 
 @pytest.fixture(scope='module')

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pneumo_jax.boxes.targets import box_mask, boxes_known
+from pneumo_jax.boxes.known import boxes_known
+from pneumo_jax.boxes.targets import box_mask
 from pneumo_jax.data.geometry import film_to_image
 
 

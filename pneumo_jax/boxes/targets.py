@@ -1,11 +1,11 @@
-"""True boxes to the mask head's training target, and which films' boxes are known."""
+"""True boxes to the mask head's training target."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ['box_mask', 'boxes_known']
+__all__ = ['box_mask']
 
 
 def box_mask(
@@ -34,23 +34,6 @@ def box_mask(
     # A sum of products and no einsum: a matrix unit would round it to fewer bits.
     shares = (rows[:, :, :, None] * columns[:, :, None, :]).sum(axis=1)
     return jnp.minimum(shares, 1.0)[..., None]
-
-
-def boxes_known(labels, num_boxes):
-    """Which films' boxes are known. Takes NumPy arrays, JAX arrays and plain numbers alike.
-
-    A film with a lung opacity and no box is of a collection in which nobody drew any, or not on
-    this film: where the opacity lies is not known. A film without an opacity has no box, and that
-    is known too. In RSNA's tables every film with an opacity has a box.
-
-    Args:
-        labels: int [B], 1 for a lung opacity, else 0.
-        num_boxes: int [B].
-
-    Returns:
-        Bool [B].
-    """
-    return (labels == 0) | (num_boxes > 0)
 
 
 def _coverage(start, length, mask_size):

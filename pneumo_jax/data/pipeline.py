@@ -2,7 +2,7 @@
 
 A batch is a dict: ``image`` uint8 [B,S,S,1], ``label`` int32 [B], ``class_id`` int32 [B],
 ``boxes`` float32 [B,8,4] in film pixels, ``num_boxes`` int32 [B] (0 with label 1: not known, see
-``boxes.targets.boxes_known``), ``film_size`` int32 [B,2] (height, width), ``mask`` bool [B] (True =
+``boxes.known.boxes_known``), ``film_size`` int32 [B,2] (height, width), ``mask`` bool [B] (True =
 a real row).
 """
 

@@ -1,4 +1,4 @@
-"""Figures of the boxes, over films.
+"""Figures of the boxes that are drawn, over films.
 
 Films are given as three lists of one entry a film: ``truths`` float [m,4] and ``predictions`` float
 [n,4], boxes (x, y, width, height) in film pixels, and ``scores`` float [n], the predictions'
@@ -8,6 +8,16 @@ The challenge metric is that of the RSNA Pneumonia Detection Challenge (Kaggle 2
 IoU threshold t = 0.40, 0.45, ... 0.75 it takes TP / (TP + FP + FN) after a one-to-one matching by
 descending confidence; a film's score is the mean over t. It is no area under a precision-recall
 curve: which boxes are drawn at all decides it.
+
+The challenge's own scorer was not published, and its text leaves open which of several true boxes a
+predicted one takes. Here it takes the best one still free. Public scorers differ: the widespread
+one (Y. Chen's Kaggle kernel, which the winners used too) goes through the true boxes and gives each
+the surest box still free; others give a box the first true one above the threshold, or its best one
+even if that is taken. All of them, this one included, agree wherever no predicted box reaches two
+true ones of which another predicted box reaches one as well. Above an IoU of 0.5 that takes true
+boxes that overlap, which two of the challenge's films have. Further differences of public code are
+none of the text: most of it takes an IoU on the threshold for a hit (``inclusive``), some lets
+several boxes hit the same true one, some counts a film with neither truth nor prediction as 1.
 """
 
 from __future__ import annotations
@@ -18,11 +28,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from pneumo_jax.boxes.match import greedy_match, iou_matrix
+from pneumo_jax.metrics.box_matches import check_films
 from pneumo_jax.metrics.classification import threshold_between
+from pneumo_jax.metrics.weights import weighted_mean, weighted_ratio
 
 __all__ = [
     'IOU_THRESHOLDS',
     'best_score_threshold',
+    'box_iou_sums',
     'challenge_film_scores',
     'challenge_map',
     'mean_box_iou',
@@ -38,9 +51,17 @@ Boxes = Sequence[np.ndarray]
 
 
 def challenge_map(
-    truths: Boxes, predictions: Boxes, scores: Sequence[np.ndarray], *, inclusive: bool = False
-) -> float:
+    truths: Boxes,
+    predictions: Boxes,
+    scores: Sequence[np.ndarray],
+    *,
+    inclusive: bool = False,
+    weights: np.ndarray | None = None,
+) -> float | np.ndarray:
     """The challenge's mean average precision.
+
+    For many weights at different times, keep ``challenge_film_scores`` and take
+    ``weights.weighted_mean`` of them: that is what this is.
 
     Args:
         truths: true boxes [m,4], film by film.
@@ -48,16 +69,18 @@ def challenge_map(
         scores: their confidences [n], film by film.
         inclusive: an IoU equal to a threshold is a hit, as in some public code; the challenge's
             text says above.
+        weights: float [N,D], how often each film is there, or None for once each.
 
     Returns:
-        The mean of ``challenge_film_scores`` over the films that are not left out; NaN where
-        there are none.
+        The mean of ``challenge_film_scores`` over the films that are not left out, with weights
+        float64 [D]; NaN where there are none.
 
     Raises:
-        ValueError: on no films, lists or arrays that do not fit, values that are not finite.
+        ValueError: on no films, lists, arrays or weights that do not fit, values that are not
+            finite.
     """
     film_scores = challenge_film_scores(truths, predictions, scores, inclusive=inclusive)
-    return _mean(film_scores[~np.isnan(film_scores)])
+    return weighted_mean(film_scores, weights)
 
 
 def challenge_film_scores(
@@ -71,28 +94,43 @@ def challenge_film_scores(
         Float64 [N]; 0 for a film with truth and no prediction or the reverse, NaN for one that
         is left out since it has neither.
     """
-    films = _films(truths, predictions, scores)
+    films = check_films(truths, predictions, scores)
     return np.array([_scores_by_count(*film, inclusive)[-1] for film in films])
 
 
-def mean_box_iou(truths: Boxes, predictions: Boxes, scores: Sequence[np.ndarray]) -> float:
+def mean_box_iou(
+    truths: Boxes,
+    predictions: Boxes,
+    scores: Sequence[np.ndarray],
+    *,
+    weights: np.ndarray | None = None,
+) -> float | np.ndarray:
     """The mean over true boxes of the IoU with their match; 0 for a box without one.
 
     Matches are one-to-one, by descending confidence, at any overlap. False boxes cost nothing
-    here: read it beside the challenge metric.
+    here: read it beside the challenge metric. For many weights at different times, keep
+    ``box_iou_sums`` and take ``weights.weighted_ratio`` of them.
 
     Args and errors as of ``challenge_map``.
 
     Returns:
-        In [0, 1]; NaN where no film has a true box.
+        In [0, 1], with weights float64 [D]; NaN where no film has a true box.
     """
-    total, count = 0.0, 0
-    for truth, predicted, confidence in _films(truths, predictions, scores):
-        matched = greedy_match(truth, predicted, confidence, 0.0)
-        hits = np.flatnonzero(matched >= 0)
-        total += iou_matrix(predicted, truth)[hits, matched[hits]].sum()
-        count += len(truth)
-    return float(total / count) if count else math.nan
+    return weighted_ratio(*box_iou_sums(truths, predictions, scores), weights)
+
+
+def box_iou_sums(
+    truths: Boxes, predictions: Boxes, scores: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What ``mean_box_iou`` divides: per film, the sum over its true boxes, and their number.
+
+    Args and errors as of ``challenge_map``.
+
+    Returns:
+        Float64 [N] and int [N].
+    """
+    films = check_films(truths, predictions, scores)
+    return np.array([_iou_sum(*film) for film in films]), np.array([len(film[0]) for film in films])
 
 
 def best_score_threshold(
@@ -112,7 +150,7 @@ def best_score_threshold(
         Where no box hits, the threshold is infinite: no box is worth drawing, the figure is 0, or
         NaN if no film has a true box.
     """
-    films = _films(truths, predictions, scores)
+    films = check_films(truths, predictions, scores)
     candidates, figures = _figures_by_candidate(films)
     if not any(len(truth) for truth, _, _ in films):
         return math.inf, math.nan
@@ -160,21 +198,7 @@ def _scores_by_count(truth, predicted, confidence, inclusive):
     return np.concatenate([[0.0 if len(truth) else math.nan], scores])
 
 
-def _films(truths, predictions, scores):
-    """The three lists as one of (truth, predicted, confidence) in float64."""
-    lengths = len(truths), len(predictions), len(scores)
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f'{lengths[0]} films have truth, {lengths[1]} predictions, {lengths[2]} scores; '
-            'give one entry of each a film'
-        )
-    if not lengths[0]:
-        raise ValueError('there are no films: give at least one')
-    return [
-        tuple(np.asarray(array, np.float64) for array in film)
-        for film in zip(truths, predictions, scores, strict=True)
-    ]
-
-
-def _mean(values):
-    return float(values.mean()) if len(values) else math.nan
+def _iou_sum(truth, predicted, confidence):
+    matched = greedy_match(truth, predicted, confidence, 0.0)
+    hits = np.flatnonzero(matched >= 0)
+    return iou_matrix(predicted, truth)[hits, matched[hits]].sum()

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pneumo_jax.metrics.weights import weighted_mean, weighted_ratio
+
 __all__ = ['background_pixel_accuracy', 'dice', 'mask_sums', 'mean_iou', 'pixel_accuracy']
 
 
@@ -43,30 +45,38 @@ def mask_sums(probs, target, threshold: float) -> dict:
     }
 
 
-def pixel_accuracy(sums: Mapping[str, np.ndarray]) -> float:
+def pixel_accuracy(
+    sums: Mapping[str, np.ndarray], weights: np.ndarray | None = None
+) -> float | np.ndarray:
     """Share of all films' area where prediction and truth agree.
 
     Args:
         sums: of ``mask_sums``, as arrays over films.
+        weights: float [N,D], how often each film counts in each of D draws, or None for once each.
 
     Returns:
-        In [0, 1]; read it beside ``background_pixel_accuracy``.
+        In [0, 1], with weights float64 [D], NaN where no film is left; read it beside
+        ``background_pixel_accuracy``.
 
     Raises:
-        ValueError: if there are no films.
+        ValueError: on no films, on weights that do not fit or are negative.
     """
-    return _total(sums, 'mask_correct') / _total(sums, 'mask_pixels')
+    return weighted_ratio(sums['mask_correct'], sums['mask_pixels'], weights)
 
 
-def background_pixel_accuracy(sums: Mapping[str, np.ndarray]) -> float:
+def background_pixel_accuracy(
+    sums: Mapping[str, np.ndarray], weights: np.ndarray | None = None
+) -> float | np.ndarray:
     """The trivial baseline: pixel accuracy of a mask without any opacity (RSNA: 97.35 %).
 
-    Args and errors as of ``pixel_accuracy``.
+    Args, errors and returns as of ``pixel_accuracy``.
     """
-    return 1 - _total(sums, 'mask_truth') / _total(sums, 'mask_pixels')
+    return 1 - weighted_ratio(sums['mask_truth'], sums['mask_pixels'], weights)
 
 
-def mean_iou(sums: Mapping[str, np.ndarray]) -> float:
+def mean_iou(
+    sums: Mapping[str, np.ndarray], weights: np.ndarray | None = None
+) -> float | np.ndarray:
     """Mean over films of intersection over union.
 
     Films with neither truth nor prediction are left out; one of both alone gives 0. So a mask
@@ -75,37 +85,28 @@ def mean_iou(sums: Mapping[str, np.ndarray]) -> float:
     Args and errors as of ``pixel_accuracy``.
 
     Returns:
-        In [0, 1]; NaN where all films are left out.
+        In [0, 1], with weights float64 [D]; NaN where all films are left out.
     """
     intersection, union = _overlaps(sums)
-    return float(np.mean(intersection / union)) if len(union) else math.nan
+    return weighted_mean(_share(intersection, union), weights)
 
 
-def dice(sums: Mapping[str, np.ndarray]) -> float:
+def dice(sums: Mapping[str, np.ndarray], weights: np.ndarray | None = None) -> float | np.ndarray:
     """Mean over the same films of 2 intersection / (area of prediction + area of truth).
 
     Args, errors and returns as of ``mean_iou``.
     """
     intersection, union = _overlaps(sums)
-    return float(np.mean(2 * intersection / (union + intersection))) if len(union) else math.nan
+    return weighted_mean(_share(2 * intersection, union + intersection), weights)
 
 
 def _overlaps(sums):
-    """Intersections and unions of the films that have truth or prediction."""
-    _check(sums)
-    union = np.asarray(sums['mask_union'], np.float64)
-    some = union > 0
-    return np.asarray(sums['mask_intersection'], np.float64)[some], union[some]
+    return (np.asarray(sums[f'mask_{name}'], np.float64) for name in ('intersection', 'union'))
 
 
-def _total(sums, name):
-    _check(sums)
-    return float(np.sum(sums[name], dtype=np.float64))
-
-
-def _check(sums):
-    if not len(sums['mask_pixels']):
-        raise ValueError('there are no films: give sums of at least one')
+def _share(part, whole):
+    """NaN for films where the whole is 0."""
+    return np.divide(part, whole, out=np.full_like(whole, math.nan), where=whole > 0)
 
 
 def _sum(x):

@@ -1,45 +1,38 @@
-"""The parts of a page that needs no other file: elements, tables, bars, a flow, and their looks."""
+"""The parts of a page that needs no other file: elements, tables, bars, and their looks."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from xml.etree import ElementTree
 
 __all__ = [
-    'Node',
     'bars',
     'element',
-    'flow',
+    'note',
     'number',
     'page',
     'percent',
     'range_bars',
+    'section',
     'stacked_bars',
     'table',
+    'tiles',
 ]
 
 # The parts of a stacked bar, in the colours of the style; the last is for what is unknown.
 _PART_CLASSES = ('part-1', 'part-2', 'part-3', 'rest')
 
-# Of the picture of a flow, in its own units: from stage to stage, a stage's width, the height of
-# all films, and what the two lines of a stage's text need.
-_STEP = 250
-_WIDTH = 10
-_WHOLE = 220
-_SLOT = 46
-
 _STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #f6f7f9; --card: #fff; --ink: #1d2733; --soft: #5b6776; --line: #e2e7ec;
-  --main: #3f6fa3; --rest: #9aa5b1; --stream: #3f6fa32b; --loss: #9aa5b13d;
+  --main: #3f6fa3; --rest: #9aa5b1;
   --part-1: #84b8b2; --part-2: #6f8fb8; --part-3: #c97b4a; --notice: #fff8ea; --edge: #e0b364;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14181e; --card: #1c222a; --ink: #e3e8ee; --soft: #9ba7b5; --line: #303945;
-    --main: #6f9fd2; --rest: #74808d; --stream: #6f9fd238; --loss: #74808d40;
+    --main: #6f9fd2; --rest: #74808d;
     --part-1: #5f9c98; --part-2: #6486b3; --part-3: #d58b5c; --notice: #2a2519; --edge: #7d6333;
   }
 }
@@ -71,7 +64,7 @@ section {
   padding: 12px 16px; border: 1px solid var(--line); border-radius: 10px; background: var(--card);
 }
 .tiles b { display: block; font-size: 25px; font-weight: 600; line-height: 1.3; }
-.tiles span { color: var(--soft); font-size: 13px; }
+.tiles span { display: block; color: var(--soft); font-size: 13px; line-height: 1.4; }
 .charts { columns: 2 340px; column-gap: 40px; }
 .chart {
   display: grid; grid-template-columns: fit-content(45%) 1fr auto; gap: 5px 12px;
@@ -97,64 +90,40 @@ th, td { padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); vertical
 th:last-child, td:last-child { padding-right: 0; }
 .number { text-align: right; white-space: nowrap; }
 .text { overflow-wrap: anywhere; min-width: 90px; }
-.listing td:first-child { white-space: nowrap; }
 .charts + .scroll { margin-top: 14px; }
-.flow { display: block; width: 100%; height: auto; }
-.flow text { fill: var(--ink); font-size: 14px; }
-.flow text.soft { fill: var(--soft); font-size: 13px; }
-.flow .main { fill: var(--main); }
-.flow .lost { fill: var(--rest); }
-.flow .stream { fill: var(--stream); }
-.flow .loss { fill: var(--loss); }
-.stages { display: none; margin: 0; padding: 0; list-style: none; }
-.stages ul { padding-left: 14px; border-left: 2px solid var(--line); list-style: none; }
 summary { cursor: pointer; color: var(--main); font-size: 14px; }
 details { margin: 10px 0 0; }
 footer { padding-bottom: 40px; }
 @media (max-width: 640px) {
   main, footer { padding: 0 12px; }
   section { padding: 16px 14px; }
-  .flow { display: none; }
-  .stages { display: block; }
-  .listing thead { display: none; }
-  .listing td { display: block; padding: 0; border: 0; }
-  .listing td:first-child { padding-top: 8px; font-weight: 600; }
-  .listing td:last-child { padding-bottom: 8px; border-bottom: 1px solid var(--line); }
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #ccc; --notice: #fff; }
   body { font-size: 12px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   h2, h3 { break-after: avoid; }
-  tr, .tiles, .flow, .notice { break-inside: avoid; }
+  tr, .tiles, .notice { break-inside: avoid; }
 }
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Node:
-    """So many films at a stage of a flow, and where they go.
+def page(
+    title: str, content: Iterable[ElementTree.Element], *, footer: str, style: str = ''
+) -> str:
+    """A whole page, light or dark as the reader's system is, for screen and paper.
 
-    Attributes:
-        name: of the stage.
-        films: their number.
-        lost: whether their way ends here, short of the goal.
-        to: the next stages; one without films is not shown.
+    Args:
+        title: of the page, and its heading.
+        content: the page's sections and what stands between them.
+        footer: its last line.
+        style: CSS of what this page alone has.
     """
-
-    name: str
-    films: int
-    lost: bool = False
-    to: tuple[Node, ...] = ()
-
-
-def page(title: str, content: Iterable[ElementTree.Element], *, footer: str) -> str:
-    """A whole page, light or dark as the reader's system is, for screen and paper."""
     head = element(
         'head',
         element('meta', charset='utf-8'),
         element('meta', name='viewport', content='width=device-width, initial-scale=1'),
         element('title', title),
-        element('style', _STYLE),
+        element('style', _STYLE + style),
     )
     main = element('main', element('h1', title), *content)
     root = element('html', head, element('body', main, element('footer', footer)), lang='en')
@@ -183,6 +152,31 @@ def element(tag: str, *content: ElementTree.Element | str, **attributes) -> Elem
         else:
             made.text = (made.text or '') + item
     return made
+
+
+def section(
+    name: str, title: str, *content: ElementTree.Element, **attributes
+) -> ElementTree.Element:
+    """A titled part of a page; ``name`` is its id."""
+    return element('section', element('h2', title), *content, id=name, **attributes)
+
+
+def note(text: str) -> ElementTree.Element:
+    """A paragraph in small, soft letters."""
+    return element('p', text, class_='soft')
+
+
+def tiles(figures: Iterable[Sequence[str]]) -> ElementTree.Element:
+    """The head figures of a page, a tile each.
+
+    Args:
+        figures: the figure as text, its name, and remarks, each on a line of its own.
+    """
+    made = (
+        element('div', element('b', figure), *(element('span', line) for line in lines))
+        for figure, *lines in figures
+    )
+    return element('div', *made, class_='tiles', id='figures')
 
 
 def number(value: float) -> str:
@@ -272,11 +266,6 @@ def range_bars(
     )
 
 
-def flow(root: Node) -> list[ElementTree.Element]:
-    """Where films go, as a picture from left to right, and for narrow screens as a list."""
-    return [_flow_picture(root), element('ul', _flow_list(root), class_='stages')]
-
-
 def _cell_text(cell):
     if isinstance(cell, str):
         return cell
@@ -298,51 +287,4 @@ def _bar(name, remark, shares):
         element('span', name, class_='name'),
         element('div', *pieces, class_='track'),
         element('span', remark, class_='remark'),
-    )
-
-
-def _flow_list(node):
-    following = [_flow_list(child) for child in node.to if child.films]
-    nested = [element('ul', *following)] if following else []
-    return element('li', element('b', number(node.films)), f' {node.name}', *nested)
-
-
-def _flow_picture(root):
-    """Heights are in proportion to films; nothing is thinner than a hair."""
-    scale = _WHOLE / max(root.films, 1)
-    ends: dict[int, float] = {}
-    shapes = []
-
-    def place(node, stage, above):
-        """Draws a node below ``above`` and below its stage's last, and all that follows from it."""
-        x, top = stage * _STEP, max(above, ends.get(stage, 0))
-        height = max(node.films * scale, 2)
-        ends[stage] = top + max(height + 10, _SLOT)
-        start = top
-        for child in node.to:
-            if child.films:
-                end = place(child, stage + 1, top)
-                stream = _stream(x + _WIDTH, start, x + _STEP, end, child.films * scale)
-                shapes.append(element('path', d=stream, class_='loss' if child.lost else 'stream'))
-                start += child.films * scale
-        text_x, kind = x + _WIDTH + 8, 'lost' if node.lost else 'main'
-        size = {'width': _WIDTH, 'height': f'{height:.1f}'}
-        shapes.append(element('rect', x=x, y=f'{top:.1f}', class_=kind, **size))
-        shapes.append(element('text', node.name, x=text_x, y=f'{top + 14:.1f}'))
-        films = number(node.films)
-        shapes.append(element('text', films, x=text_x, y=f'{top + 31:.1f}', class_='soft'))
-        return top
-
-    place(root, 0, 0)
-    box = f'0 0 {max(ends) * _STEP + 130} {max(ends.values()):.0f}'
-    attributes = {'viewBox': box, 'role': 'img', 'class': 'flow', 'aria_label': 'Flow of films'}
-    return element('svg', *shapes, **attributes)
-
-
-def _stream(x0, y0, x1, y1, height):
-    """Outline of a band that leaves and arrives level."""
-    middle, height = (x0 + x1) / 2, max(height, 1)
-    return (
-        f'M{x0} {y0:.1f}C{middle} {y0:.1f} {middle} {y1:.1f} {x1} {y1:.1f}v{height:.1f}'
-        f'C{middle} {y1 + height:.1f} {middle} {y0 + height:.1f} {x0} {y0 + height:.1f}z'
     )
