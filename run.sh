@@ -88,7 +88,7 @@ run_all() {
   say "Done. Research software, not a medical device."
   printf '%s\n' "In $PWD/$workdir:" \
     "  pictures  predictions/contact_sheet.png and predictions/overlays/ (truth red, prediction blue)" \
-    "  numbers   results.json, per film films-test.csv" \
+    "  figures   evaluation-test.html to read, results.json, per film films-test.csv" \
     "  curves    metrics.jsonl, or TensorBoard on tensorboard/"
 }
 

@@ -7,9 +7,10 @@ pixels. The id of a film is its file name without suffix. A film that cannot be 
 the reason in rejected.csv, the others are predicted all the same, and the exit code is 1.
 
 predictions.csv has id, probability, positive, boxes; the opacity extent of film, lungs and each
-lung (extent.extent), touched zones and laterality; and where pneumo_jax.evaluate has left a
-calibration.json in the workdir, the calibrated probability, whether the model had better abstain,
-and the extent's percentile among positive validation films and its interval.
+lung, and of films called positive the zones touched and whether one lung or both are; and where
+pneumo_jax.evaluate has left a calibration.json in the workdir, the calibrated probability, whether
+the model had better abstain, and the extent's percentile among positive validation films and its
+interval.
 
 Several --workdir answer together; their thresholds are in the calibration.json of their evaluation,
 which --calibration names.
@@ -22,7 +23,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import math
 import pathlib
 from collections.abc import Iterable, Iterator
 
@@ -38,9 +38,9 @@ from pneumo_jax.data.pipeline import prefetch
 from pneumo_jax.ensemble import Ensemble, load_ensemble
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.chosen import CHOSEN_NAME, Chosen, read_chosen
+from pneumo_jax.evaluation.conclusions import CONCLUSIONS, conclusions
 from pneumo_jax.extent import Extent, lung_fields, opacity_extent
 from pneumo_jax.files import write_csv
-from pneumo_jax.metrics.calibration import scale
 from pneumo_jax.output_folder import OutputFolder
 from pneumo_jax.read_flags import define_read_flags, read_options
 from pneumo_jax.scoring import boxes_text
@@ -62,12 +62,7 @@ _COLUMNS = (
     'extent_right',
     'extent_left',
     'zones',
-    'laterality',
-    'calibrated_probability',
-    'abstain',
-    'extent_percentile',
-    'extent_low',
-    'extent_high',
+    *CONCLUSIONS,
 )
 
 log = logging.getLogger(__name__)
@@ -237,7 +232,8 @@ def _write_outputs(folder, predictions, truths, rejected, chosen, *, total) -> i
     for p in tqdm(predictions, desc='films', total=total, unit='film'):
         boxes = boxes_text(p.boxes, p.scores)
         row = (p.film_id, f'{p.prob:.6f}', int(p.positive), boxes)
-        rows.append((*row, *_extent_cells(p.extent), *_chosen_cells(p, chosen)))
+        concluded = conclusions(p.prob, p.positive, p.extent.lungs, p.extent.zones, chosen)
+        rows.append((*row, *_extent_cells(p), *concluded))
         submission.append((p.film_id, boxes))
         picture = overlay.draw_film(
             p.film.pixels, truth=truths.get(p.film_id), boxes=p.boxes, scores=p.scores
@@ -261,28 +257,11 @@ def _write_outputs(folder, predictions, truths, rejected, chosen, *, total) -> i
     return len(rows)
 
 
-def _extent_cells(extent: Extent) -> tuple[str, ...]:
+def _extent_cells(prediction: Prediction) -> tuple[str, ...]:
+    extent = prediction.extent
     shares = (extent.film, extent.lungs, extent.right, extent.left)
-    return (*(f'{x:.4f}' for x in shares), ' '.join(extent.zone_names), extent.laterality)
-
-
-def _chosen_cells(prediction: Prediction, chosen: Chosen | None) -> tuple[str, ...]:
-    """What rests on validation films; empty where they have not been looked at."""
-    if chosen is None:
-        return ('',) * 5
-    prob = calibrated = prediction.prob
-    if math.isfinite(chosen.temperature):
-        calibrated = float(scale(np.array([prob]), chosen.temperature)[0])
-    low, high = chosen.abstention
-    numbers = (
-        chosen.extent.percentile(prediction.extent.lungs),
-        *chosen.extent.interval(prediction.extent.lungs),
-    )
-    return (
-        f'{calibrated:.6f}' if math.isfinite(chosen.temperature) else '',
-        '' if math.isnan(low) else str(int(low <= prob < high)),
-        *('' if math.isnan(x) else f'{x:.4g}' for x in numbers),
-    )
+    zones = ' '.join(extent.zone_names) if prediction.positive else ''
+    return (*(f'{x:.4f}' for x in shares), zones)
 
 
 def _caption(prediction, truths):

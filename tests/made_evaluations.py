@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from pneumo_jax.evaluation.films import EXTENT_NAMES, MASK_NAMES, ScoredFilms, write_films
+from pneumo_jax.evaluation.film_table import write_films
+from pneumo_jax.evaluation.films import EXTENT_NAMES, MASK_NAMES, ScoredFilms
 from pneumo_jax.files import write_json
 from pneumo_jax.metrics import classification
 from pneumo_jax.thresholds import Thresholds

@@ -16,7 +16,7 @@ from pneumo_jax.ensemble import Ensemble, load_ensemble
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluate import evaluate, recompute
 from pneumo_jax.evaluation.chosen import CHOSEN_NAME, read_chosen
-from pneumo_jax.evaluation.films import read_films
+from pneumo_jax.evaluation.film_table import read_films
 from pneumo_jax.evaluation.results import Settings
 from pneumo_jax.overlap import find_overlap
 from pneumo_jax.trained import load_trained

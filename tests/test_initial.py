@@ -16,6 +16,7 @@ from pneumo_jax import scoring
 from pneumo_jax.errors import InputError
 from pneumo_jax.initial import initial_state, resolve_start
 from pneumo_jax.pretrained import export_safetensors
+from pneumo_jax.pretrained.cards import NIH, RSNA
 from pneumo_jax.run_config import check_run, save_run
 from pneumo_jax.sharding import make_mesh
 from pneumo_jax.state import create_state, params_sha256
@@ -23,7 +24,13 @@ from pneumo_jax.train import train
 from pneumo_jax.trained import load_trained
 from tests.pretrained_models import random_arrays
 
-MANIFEST = {'fingerprint': 'f', 'image_size': 64, 'decoding': 'exact', 'protocol': 'p'}
+MANIFEST = {
+    'fingerprint': 'f',
+    'source': 'rsna',
+    'image_size': 64,
+    'decoding': 'exact',
+    'protocol': 'p',
+}
 NAME, WIDTH = 'mobilenet_v1', 0.25
 
 
@@ -54,6 +61,9 @@ def test_a_run_from_weights_needs_them_once(parent, tiny_config, tmp_path, monke
     model, init = content['config']['model'], content['data']['init']
     assert (model['in_channels'], model['conventions']['normalisation']) == (3, 'torch')
     assert (model['conventions']['epsilon'], init['origin']) == (1e-3, 'pneumo_jax')
+    # Its films were of the source that the challenge's tables are.
+    assert init['card']['saw'] == [RSNA]
+    assert 'may have seen films of this evaluation' in caplog.text
     report = json.loads((tmp_path / 'straight' / 'init_report.json').read_text())
     assert set(report['loaded'].values()) >= {'.'.join(map(str, path)) for path in flat[0]}
     assert f'{len(report["loaded"])} arrays loaded, 0 skipped, 0 newly initialised' in caplog.text
@@ -83,14 +93,14 @@ def test_a_run_from_weights_needs_them_once(parent, tiny_config, tmp_path, monke
     assert best.config.model.in_channels == 3
 
 
-def write_weights(path, seed=0):
+def write_weights(path, seed=0, trained_on=''):
     rng = np.random.default_rng(seed)
     arrays = {
         key: array + rng.random(dtype=np.float32)
         for key, array in random_arrays(NAME, width=WIDTH).items()
     }
     tree = traverse_util.unflatten_dict(arrays)
-    export_safetensors(path, tree, {}, name=NAME)
+    export_safetensors(path, tree, {}, name=NAME, trained_on=trained_on)
 
 
 @pytest.fixture
@@ -116,6 +126,16 @@ def test_the_file_decides_what_the_user_leaves_open(file_config, tmp_path):
     assert start.init['origin'] == 'timm'
     # The caller's config stays as given.
     assert file_config.model.in_channels == 1
+
+
+def test_what_weights_saw_is_kept_with_the_run(file_config, tmp_path):
+    # Without a card nothing is known.
+    assert resolve_start(file_config, tmp_path).init['card'] is None
+    write_weights(tmp_path / 'weights.safetensors', trained_on='ChestX-ray14')
+    start = resolve_start(file_config, tmp_path)
+    assert start.init['card'] == {'saw': [NIH], 'file': 'weights.safetensors'}
+    save_run(start.config, tmp_path, manifest=MANIFEST, environment={}, init=start.init)
+    assert resolve_start(file_config, tmp_path).init['card'] == start.init['card']
 
 
 def test_a_file_that_changed_before_the_first_checkpoint_is_refused(file_config, tmp_path):

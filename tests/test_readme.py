@@ -73,6 +73,7 @@ def test_commands_work_in_the_order_they_are_read(checkout, tmp_path):
         assert command[0] == 'python', f'no test runs {command}'
         run_in(tmp_path, quickened(command))
     assert (tmp_path / 'runs' / 'resnet' / 'results.json').exists()
+    assert (tmp_path / 'comparison' / 'comparison.html').exists()
     assert (tmp_path / 'predictions' / 'contact_sheet.png').exists()
 
 
@@ -90,6 +91,29 @@ def test_commands_of_the_training_page_work(tmp_path):
         ]
         > 1
     )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('checkout')
+def test_commands_of_the_evaluation_page_work(tmp_path):
+    # What the README's commands have made before.
+    convert = next(c for c in commands_of('README.md') if '--output_dir=shards' in c)
+    made = ['data_prep/make_demo.py', '--output_dir=download', '--num_films=60', '--seed=0']
+    run_in(tmp_path, [sys.executable, *made])
+    run_in(tmp_path, quickened(convert))
+    for model in ('resnet', 'mobilenet'):
+        train = ['python', '-m', 'pneumo_jax.main', f'--config=configs/{model}.py']
+        flags = [f'--workdir=runs/{model}', '--config.data.dir=shards']
+        run_in(tmp_path, quickened([*train, *flags]))
+    run_in(tmp_path, [sys.executable, '-m', 'pneumo_jax.evaluate', '--workdir=runs/mobilenet'])
+    commands = commands_of('docs/evaluation.md')
+    assert len(commands) == 6
+    for command in commands:
+        run_in(tmp_path, quickened(command))
+    assert (tmp_path / 'comparison' / 'comparison.html').exists()
+    found = json.loads((tmp_path / 'runs' / 'resnet' / 'results.json').read_text())
+    assert found['abstention']['wanted_error'] == 0.1
+    assert found['operating_points']['youden']['projected']['prevalence'] == 0.2
 
 
 @pytest.mark.slow
@@ -167,6 +191,7 @@ def test_run_sh_knows_what_the_readme_says():
         ['data_prep/convert.py'],
         ['-m', 'pneumo_jax.main'],
         ['-m', 'pneumo_jax.evaluate'],
+        ['-m', 'pneumo_jax.report'],
         ['-m', 'pneumo_jax.predict'],
         ['-m', 'pneumo_jax.models'],
     ],

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 
 from pneumo_jax.errors import InputError
-from pneumo_jax.evaluation.films import (
-    ScoredFilms,
-    concatenate,
-    number_persons,
-    read_films,
-    write_films,
-)
+from pneumo_jax.evaluation.film_table import read_films, write_films
+from pneumo_jax.evaluation.films import ScoredFilms, concatenate, number_persons
 from pneumo_jax.thresholds import Thresholds
 from tests.made_scored_films import BOX, film, table_of
 

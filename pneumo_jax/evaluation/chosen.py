@@ -12,7 +12,7 @@ import numpy as np
 
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.films import ScoredFilms
-from pneumo_jax.extent.reference import ExtentReference, fit_reference
+from pneumo_jax.extent import ExtentReference, fit_reference
 from pneumo_jax.files import write_json
 from pneumo_jax.metrics.calibration import fit_temperature
 from pneumo_jax.metrics.classification import youden_threshold

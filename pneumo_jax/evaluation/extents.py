@@ -6,8 +6,7 @@ import numpy as np
 
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.reasons import figures_json
-from pneumo_jax.extent.extent import laterality
-from pneumo_jax.extent.reference import ExtentReference
+from pneumo_jax.extent import ExtentReference, laterality
 from pneumo_jax.metrics.agreement import rank_correlation
 from pneumo_jax.metrics.intervals import Bootstrap, Figure, Share
 from pneumo_jax.metrics.weights import weighted_mean, weighted_sums

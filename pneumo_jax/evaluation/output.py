@@ -11,7 +11,8 @@ import numpy as np
 
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.chosen import CHOSEN_NAME, choose, write_chosen
-from pneumo_jax.evaluation.films import ScoredFilms, read_films, write_films
+from pneumo_jax.evaluation.film_table import read_films, write_films
+from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.page import evaluation_page
 from pneumo_jax.evaluation.page.film_grid import film_grid, grid_sheet
 from pneumo_jax.evaluation.pictures import draw_pictures, save_pictures
@@ -87,13 +88,13 @@ def write_evaluation(
     """
     split, thresholds = evaluation.about['split'], evaluation.thresholds
     chosen = choose(evaluation.validation, thresholds, wanted_error=wanted_error)
-    write_films(folder / f'films-{split}.csv', evaluation.films, thresholds)
+    write_films(folder / f'films-{split}.csv', evaluation.films, thresholds, chosen)
     if evaluation.validation is not None:
-        write_films(folder / _VALIDATION_NAME, evaluation.validation, thresholds)
+        write_films(folder / _VALIDATION_NAME, evaluation.validation, thresholds, chosen)
         members = [member['params_sha256'] for member in evaluation.about['members']]
         write_chosen(folder / CHOSEN_NAME, chosen, members)
     if evaluation.site is not None:
-        write_films(folder / _SITE_NAME, evaluation.site, thresholds)
+        write_films(folder / _SITE_NAME, evaluation.site, thresholds, chosen)
     content = results(
         evaluation.films,
         chosen,

@@ -59,7 +59,13 @@ def to_torch_names(
 
 
 def export_safetensors(
-    path, params: Any, batch_stats: Any, *, name: str, naming: str = 'timm'
+    path,
+    params: Any,
+    batch_stats: Any,
+    *,
+    name: str,
+    naming: str = 'timm',
+    trained_on: str = '',
 ) -> None:
     """Writes ``to_torch_names`` as a safetensors file.
 
@@ -69,8 +75,11 @@ def export_safetensors(
         batch_stats: as ``to_torch_names`` takes it.
         name: of the backbone.
         naming: ``timm`` or ``torchvision``.
+        trained_on: names of the collections of films that the weights have seen, for the file's
+            metadata: whoever starts from them, ``cards.read_card`` finds it there.
 
     Raises:
         InputError: for a network that has no such names.
     """
-    save_file(to_torch_names(params, batch_stats, name, naming), path)
+    metadata = {'trained_on': trained_on} if trained_on else None
+    save_file(to_torch_names(params, batch_stats, name, naming), path, metadata)

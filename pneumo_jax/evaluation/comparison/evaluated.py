@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pneumo_jax.errors import InputError
-from pneumo_jax.evaluation.films import ScoredFilms, read_films
+from pneumo_jax.evaluation.film_table import read_films
+from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.metrics import classification
 from pneumo_jax.thresholds import Thresholds
 
