@@ -262,7 +262,9 @@ def _describe(name, division: Division, films, same_pixels):
     clauses = list(division.clauses)
     details = dict(division.details)
     leaks = _person_leaks(films, splits)
-    if division.level != 'person':
+    if len(set(splits.values())) == 1:
+        clauses = [f'undivided: all films are {next(iter(splits.values()))}']
+    elif division.level != 'person':
         clauses.append(_leak_clause(leaks))
         _warn_of_leaks(leaks, division.level)
     if groups := _known_groups(splits, same_pixels):

@@ -50,10 +50,11 @@ def films_of_shards(data_dir, split: str, model: TrainedModel) -> JudgedFilms:
             f'{model.image_size} px: convert them with --image_size={model.image_size}'
         )
     protocol = manifest['protocol']
+    divided = len(manifest['splits']) > 1
     return JudgedFilms(
         films=FilmSplit(data_dir, split),
         protocol=protocol['sentence'],
-        persons_apart=protocol.get('persons_in_two_splits') == 0,
+        persons_apart=protocol.get('persons_in_two_splits') == 0 if divided else None,
         fingerprint=manifest['fingerprint'],
     )
 
@@ -87,7 +88,6 @@ def films_of_folder(source: Mapping, films_dir: pathlib.Path, model: TrainedMode
     return dataclasses.replace(
         judged,
         protocol='all films of a folder, undivided',
-        persons_apart=None,
         num_rejected=report['counts']['rejected'],
     )
 

@@ -27,6 +27,15 @@ def test_auto_is_given_then_person_then_image():
     assert names == ['given', 'given', 'person', 'image']
 
 
+@pytest.mark.parametrize('films_per_person', [0, 3])
+def test_films_that_are_not_divided_warn_of_nobody(films_per_person, caplog):
+    films = make_films(30, films_per_person=films_per_person)
+    assignment = assign_splits(films, protocol='image', fractions=(0.0, 0.0, 1.0))
+    assert set(assignment.splits.values()) == {'test'}
+    assert assignment.protocol['sentence'] == 'undivided: all films are test'
+    assert not caplog.text
+
+
 def test_auto_shares_out_and_warns_where_only_some_films_have_a_split(caplog):
     films = make_films(90)
     films[0] = dataclasses.replace(films[0], split='train')

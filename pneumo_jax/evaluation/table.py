@@ -49,13 +49,13 @@ def _head(content) -> Iterator[str]:
 def _figures(content) -> Iterator[str]:
     interval = content['intervals']
     heading = f'value (95 % interval over {interval["unit"]}s)'
-    yield f'{"figure":<42}{heading:<40}trivial baseline'
+    yield f'{"figure":<42}{heading:<40}trivial answer'
     for group in ('film', 'boxes', 'mask'):
         yield group
         for name, figure in content[group].items():
             if not isinstance(figure, dict) or name in _COUNTS:
                 continue
-            line = f'  {figure_title(name):<40}{figure_text(figure):<40}'
+            line = f'  {figure_title(name):<40}{figure_text(figure):<38}  '
             if (baseline := _BASELINES.get((group, name))) is not None:
                 value = figure_text(content['baselines'][baseline])
                 line += f'{value}, {figure_title(baseline)}'
