@@ -50,8 +50,8 @@ def _known_films(content, overlap):
             'persons_on_both_sides',
             f'{overlap["persons"]} of the {content["num_films"]} films are of persons of whom the '
             'model learned from other films. Remembering persons alone reaches an AUROC of 0.73 on '
-            "RSNA's data: figures are too good. Judge films of other persons, or train on shards that "
-            'were converted with --person_csv.',
+            "RSNA's data: figures are too good. Judge films of other persons, or train on shards "
+            'that were converted with --person_csv.',
         )
     if overlap is not None and overlap['unchecked']:
         yield caution(
