@@ -87,6 +87,7 @@ def test_film_model_is_that_of_the_default_config():
     assert table.network_size('resnet_tiny').film_model == table.count_parameters(model)
 
 
+@pytest.mark.slow
 def test_command_prints_a_row_for_every_network():
     printed = run_command('-m', 'pneumo_jax.models')
     assert printed.returncode == 0, printed.stderr

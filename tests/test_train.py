@@ -69,7 +69,7 @@ def test_films_without_boxes_train_and_evaluate_with_nulls(
     (line,) = figures(tmp_path)
     assert line['validation/challenge_map'] is line['validation/mask_iou'] is None
     assert all(value is not None for name, value in line.items() if name.endswith('loss'))
-    content = evaluate(tmp_path)
+    content = evaluate([str(tmp_path)])
     negatives = round((1 - content['prevalence']) * content['num_films'])
     assert content['num_films_with_known_boxes'] == negatives < content['num_films']
     assert content['boxes']['challenge_map'] == content['mask']['dice'] == {'value': None}
@@ -92,6 +92,7 @@ def test_fault_56_batch_larger_than_the_data(tiny_config, tmp_path):
         train(tiny_config, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('config', 'start'), [('resnet', ()), ('vgg19', ('scratch',)), ('mobilenet', ('scratch',))]
 )

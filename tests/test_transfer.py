@@ -229,6 +229,7 @@ def test_a_late_stage_begins_like_a_fresh_adam():
         assert sizes.max() < 1.001 * config.learning_rate
 
 
+@pytest.mark.slow
 def test_the_schedule_goes_on_for_a_late_stage():
     config = config_with(
         **{
@@ -280,6 +281,7 @@ def test_clipping_sees_the_learning_stages_alone():
     assert np.linalg.norm(moved) == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_defaults_train_as_plain_optax_does():
     config = config_with(**NO_AUGMENT | {'model.dropout': 0.0, 'optimizer.clip_norm': 0.5})
     run = Run(config, 3)
@@ -339,6 +341,7 @@ def phased_config(tiny_config):
     return tiny_config
 
 
+@pytest.mark.slow
 def test_a_run_resumed_in_any_phase_ends_with_the_same_bits(phased_config, tmp_path, monkeypatch):
     made = []
 
