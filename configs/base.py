@@ -33,6 +33,13 @@ def get_config() -> ConfigDict:
     # can learn its films at all; its figures mean nothing else.
     config.data.validation_split = 'validation'
 
+    # Folders of shards of weakly labelled films: their labels, such as those mined from reports,
+    # mean something else, so they teach the network through a head of their own. All their films
+    # are taken but those of persons in validation and test.
+    config.data.extra_dirs = ()
+    # Share of a batch that these films fill. An epoch is one pass over the others.
+    config.data.extra_share = 0.25
+
     # Which films are drawn how often. () draws each film once an epoch.
     config.sampling = ConfigDict()
     # Films of equal values in these fields form a group, and an epoch draws from each group as
@@ -96,6 +103,10 @@ def get_config() -> ConfigDict:
     config.model.zero_init = True
     # Rate of dropout before the film head's dense layer.
     config.model.dropout = 0.2
+    # What boxes are made of: 'mask', the seed project's mask and its connected components, or
+    # 'detector', a head that looks for the middles of boxes and tells how far their sides are, and
+    # learns beside the mask.
+    config.model.localizer = 'mask'
     # Width of the feature pyramid that the heads read.
     config.model.pyramid_channels = 64
     # Of the activations: float32, or bfloat16 on accelerators. Parameters and losses are float32.
@@ -106,6 +117,8 @@ def get_config() -> ConfigDict:
     # weight the film head learns nothing, and a film's highest mask value answers for it.
     config.loss.film = 'bce'
     config.loss.film_weight = 1.0
+    # Of the head that the films of data.extra_dirs teach, by cross entropy.
+    config.loss.weak_weight = 0.5
     # Of a second film head that tells the challenge's three classes apart by cross entropy; 0: no
     # such head. Films of unknown class have no such loss.
     config.loss.class_weight = 0.0
@@ -118,6 +131,8 @@ def get_config() -> ConfigDict:
     config.loss.mask = ConfigDict(
         {'bce': 0.5, 'soft_iou': 0.5, 'dice': 0.0, 'tversky': 0.0, 'focal': 0.0}
     )
+    # Weights of the detector's losses: where middles of boxes are, and how well the boxes fit.
+    config.loss.detector = ConfigDict({'heat': 1.0, 'giou': 1.0})
     # Both focal losses (Lin et al. 2017, arXiv:1708.02002): the weight of positives against 1 -
     # alpha, and the power that plays down what is easy.
     config.loss.focal = ConfigDict({'alpha': 0.25, 'gamma': 2.0})
@@ -215,6 +230,24 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     # Films per step in validation, evaluation and prediction.
     config.eval.batch_size = 64
+    # Of the detector: a box that overlaps a surer one by more than this IoU is left out. The true
+    # boxes of a film hardly ever overlap.
+    config.eval.suppression_iou = 0.3
+    # How the film's probability p enters the score of its boxes: 'none', 'product' (score p) or
+    # 'sqrt' (the root of that).
+    config.eval.film_gate = 'none'
+    # Boxes with less than this share of the film's surest box's score are left out.
+    config.eval.faint_share = 0.0
+    # Learn on validation by how much boxes should be smaller or larger for the challenge's metric.
+    config.eval.learn_shrink = False
+    # Answer each film also as its mirror image, and as pictures of these sizes relative to it, such
+    # as (0.75, 1.25): the answers are averaged.
+    config.eval.flip = False
+    config.eval.scales = ()
+    # Of the detector, what becomes of several answers, of views or of members of an ensemble:
+    # 'average' (the maps, before boxes are made of them) or 'fusion' (each makes its boxes, which
+    # are then fused).
+    config.eval.merge = 'average'
     # A mask cell counts as opacity at this probability (the seed project's rule).
     config.eval.mask_threshold = 0.5
     # Components of a smaller share of the picture are no boxes. The smallest box in RSNA's table

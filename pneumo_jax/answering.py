@@ -35,7 +35,7 @@ def score_films(ensemble: Ensemble, split: FilmSplit) -> ScoredFilms:
         for batch, films in eval_batches(split, batch_size=ensemble.batch_size):
             sizes = [(film['film_height'], film['film_width']) for film in films]
             given = ensemble.answer(batch['image'], sizes)
-            threshold = [ensemble.mask_threshold] * len(films)
+            threshold = [ensemble.config.mask_threshold] * len(films)
             measured.extend(pool.map(_measure, films, given, threshold))
             answers.extend(given)
             records.extend({k: v for k, v in film.items() if k != 'image'} for film in films)

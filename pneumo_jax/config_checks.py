@@ -8,19 +8,12 @@ from __future__ import annotations
 import difflib
 import functools
 import itertools
-import math
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from configs import base
+from pneumo_jax.config_fields import CHOICES, METRICS, NUMBERS, POSITIVE, RISING
 from pneumo_jax.data.sampling import SAMPLING_FIELDS
-from pneumo_jax.data.shards import SPLITS
 from pneumo_jax.errors import InputError
-from pneumo_jax.losses import FILM_LOSSES
-from pneumo_jax.models import BACKBONES
-from pneumo_jax.models.conventions import NORMALISATIONS, PADDINGS, VERSIONS
-from pneumo_jax.optimizer import OPTIMIZERS
-from pneumo_jax.schedules import SCHEDULES
 from pneumo_jax.transfer import read_transfer
 
 __all__ = ['check_config']
@@ -40,140 +33,16 @@ def check_config(config) -> None:
         raise InputError('\n  '.join(['the config makes no sense:', *faults]))
 
 
-class _Range(NamedTuple):
-    """Finite numbers from ``lowest`` to ``highest``, without these where ``above``, ``below``."""
-
-    lowest: float
-    highest: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def holds(self, value) -> bool:
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            return False
-        low = self.lowest < value if self.above else self.lowest <= value
-        return low and (value < self.highest if self.below else value <= self.highest)
-
-    def __str__(self):
-        low = f'more than {self.lowest}' if self.above else f'{self.lowest} or more'
-        high = f'less than {self.highest}' if self.below else f'at most {self.highest}'
-        return low if self.highest == math.inf else f'{low} and {high}'
-
-
-_COUNT = _Range(1)
-_POSITIVE = _Range(0, above=True)
-_NOT_NEGATIVE = _Range(0)
-_SHARE = _Range(0, 1)
-_LESS_THAN_ONE = _Range(0, 1, below=True)
-
-# All fields that are numbers, but for those of `transfer`, which `transfer.Transfer` knows.
-_RANGES = {
-    # A larger seed than 32 bits makes the keys of a smaller one.
-    'seed': _Range(0, 2**32 - 1),
-    'batch_size': _COUNT,
-    'accumulation_steps': _COUNT,
-    'learning_rate': _NOT_NEGATIVE,
-    'num_epochs': _NOT_NEGATIVE,
-    'num_steps': _NOT_NEGATIVE,
-    'sampling.strength': _SHARE,
-    'augment.rotation': _Range(0, 180),
-    'augment.scale': _LESS_THAN_ONE,
-    'augment.shift': _SHARE,
-    'augment.shear': _Range(0, 90, below=True),
-    'augment.crop': _LESS_THAN_ONE,
-    'augment.brightness': _SHARE,
-    'augment.contrast': _SHARE,
-    'augment.gamma': _NOT_NEGATIVE,
-    'augment.blur': _NOT_NEGATIVE,
-    'augment.noise': _NOT_NEGATIVE,
-    'augment.cutout': _SHARE,
-    'augment.mixup': _NOT_NEGATIVE,
-    'model.width': _POSITIVE,
-    'model.conventions.epsilon': _NOT_NEGATIVE,
-    'model.dropout': _LESS_THAN_ONE,
-    'model.pyramid_channels': _COUNT,
-    'loss.film_weight': _NOT_NEGATIVE,
-    'loss.class_weight': _NOT_NEGATIVE,
-    'loss.positive_weight': _NOT_NEGATIVE,
-    'loss.label_smoothing': _LESS_THAN_ONE,
-    'loss.mask.bce': _NOT_NEGATIVE,
-    'loss.mask.soft_iou': _NOT_NEGATIVE,
-    'loss.mask.dice': _NOT_NEGATIVE,
-    'loss.mask.tversky': _NOT_NEGATIVE,
-    'loss.mask.focal': _NOT_NEGATIVE,
-    'loss.focal.alpha': _SHARE,
-    'loss.focal.gamma': _NOT_NEGATIVE,
-    'loss.tversky.alpha': _NOT_NEGATIVE,
-    'loss.tversky.beta': _NOT_NEGATIVE,
-    'optimizer.weight_decay': _NOT_NEGATIVE,
-    'optimizer.clip_norm': _NOT_NEGATIVE,
-    'optimizer.momentum': _LESS_THAN_ONE,
-    'optimizer.beta1': _LESS_THAN_ONE,
-    'optimizer.beta2': _LESS_THAN_ONE,
-    'optimizer.ema_decay': _LESS_THAN_ONE,
-    'schedule.warmup_epochs': _NOT_NEGATIVE,
-    'schedule.warmup_steps': _NOT_NEGATIVE,
-    # More than 1 looks for the rate at which a run diverges.
-    'schedule.end_factor': _NOT_NEGATIVE,
-    'schedule.factor': _POSITIVE,
-    'schedule.rise': _Range(0, 1, above=True, below=True),
-    'schedule.patience': _COUNT,
-    'schedule.cooldown': _NOT_NEGATIVE,
-    'schedule.min_factor': _SHARE,
-    'early_stopping.patience': _NOT_NEGATIVE,
-    'early_stopping.min_delta': _NOT_NEGATIVE,
-    'early_stopping.warmup_epochs': _NOT_NEGATIVE,
-    'early_stopping.warmup_steps': _NOT_NEGATIVE,
-    'checkpoint.every_epochs': _NOT_NEGATIVE,
-    'checkpoint.every_steps': _NOT_NEGATIVE,
-    'logging.every_steps': _NOT_NEGATIVE,
-    'logging.num_overlays': _NOT_NEGATIVE,
-    'eval.batch_size': _COUNT,
-    'eval.mask_threshold': _Range(0, 1, above=True, below=True),
-    'eval.min_box_area': _LESS_THAN_ONE,
-}
-
-# Fields of numbers that must rise.
-_RISING = ('schedule.boundaries_epochs', 'schedule.boundaries_steps')
-
-# Validation figures, and what the better ones are.
-_METRICS = {
-    'loss': 'min',
-    'film_loss': 'min',
-    'class_loss': 'min',
-    'mask_loss': 'min',
-    'auroc': 'max',
-    'auprc': 'max',
-    'challenge_map': 'max',
-    'mask_iou': 'max',
-}
-
-_CHOICES: dict[str, Collection] = {
-    'data.validation_split': SPLITS,
-    'model.name': BACKBONES,
-    'model.in_channels': (1, 3),
-    'model.conventions.padding': ('', *PADDINGS),
-    'model.conventions.version': ('', *VERSIONS),
-    'model.conventions.normalisation': ('', *NORMALISATIONS),
-    'model.dtype': ('float32', 'bfloat16'),
-    'loss.film': FILM_LOSSES,
-    'optimizer.name': OPTIMIZERS,
-    'schedule.name': SCHEDULES,
-    'early_stopping.metric': _METRICS,
-    'early_stopping.mode': ('max', 'min'),
-}
-
-
 def _check_numbers(config) -> Iterator[str]:
     default = base.get_config()
-    for field, limits in _RANGES.items():
+    for field, limits in NUMBERS.items():
         if not limits.holds(_get(config, field)):
             usual = _get(default, field)
             yield f'{_shown(config, field)} must be {limits}; try --config.{field}={usual}'
-    for field in _RISING:
+    for field in RISING:
         values = tuple(_get(config, field))
         pairs = itertools.pairwise(values)
-        if not all(map(_POSITIVE.holds, values)) or any(x >= y for x, y in pairs):
+        if not all(map(POSITIVE.holds, values)) or any(x >= y for x, y in pairs):
             yield (
                 f'{_shown(config, field)} must be numbers of more than 0 that rise; try '
                 f'--config.{field}=10,20'
@@ -181,7 +50,7 @@ def _check_numbers(config) -> Iterator[str]:
 
 
 def _check_names(config) -> Iterator[str]:
-    for field, choices in _CHOICES.items():
+    for field, choices in CHOICES.items():
         value = _get(config, field)
         if value not in choices:
             names = [str(name) for name in choices if name != '']
@@ -253,10 +122,16 @@ def _check_losses(config) -> Iterator[str]:
             f'{loss.film!r}; try --config.loss.film=weighted_bce, or '
             '--config.loss.positive_weight=0'
         )
-    if not any((loss.film_weight, loss.class_weight, *loss.mask.values())):
+    if not any((loss.film_weight, loss.class_weight, *loss.mask.values(), *_detector(config))):
         yield (
             'config.loss.film_weight, config.loss.class_weight and all of config.loss.mask are 0, '
             'so that nothing is learnt; try --config.loss.film_weight=1'
+        )
+    if config.model.localizer == 'detector' and not all(loss.detector.values()):
+        yield (
+            "config.model.localizer='detector' finds boxes by both of its losses, and one of "
+            f'{_shown(config, "loss.detector.heat")} and {_shown(config, "loss.detector.giou")} is '
+            '0; try --config.loss.detector.heat=1 --config.loss.detector.giou=1'
         )
     if loss.mask.tversky and not (loss.tversky.alpha or loss.tversky.beta):
         yield (
@@ -267,7 +142,7 @@ def _check_losses(config) -> Iterator[str]:
 
 def _check_schedule(config) -> Iterator[str]:
     schedule = config.schedule
-    given = [field for field in _RISING if len(_get(config, field))]
+    given = [field for field in RISING if len(_get(config, field))]
     if len(given) == 2:
         yield (
             f'{" and ".join(_shown(config, field) for field in given)} are two answers to one '
@@ -311,23 +186,24 @@ def _check_plateau(config):
 
 def _check_early_stopping(config) -> Iterator[str]:
     metric, mode, loss = config.early_stopping.metric, config.early_stopping.mode, config.loss
-    if metric in _METRICS and mode in ('max', 'min') and mode != _METRICS[metric]:
+    if metric in METRICS and mode in ('max', 'min') and mode != METRICS[metric]:
         yield (
             f'{_shown(config, "early_stopping.mode")} would choose the worst epoch by '
             f'config.early_stopping.metric={metric!r}; try '
-            f'--config.early_stopping.mode={_METRICS[metric]}'
+            f'--config.early_stopping.mode={METRICS[metric]}'
         )
-    masks = any(loss.mask.values())
-    if not (masks or loss.film_weight or loss.class_weight):
+    masks, detector = any(loss.mask.values()), any(_detector(config))
+    if not (masks or detector or loss.film_weight or loss.class_weight):
         return
     learns = {
         'film_loss': loss.film_weight,
         'class_loss': loss.class_weight,
         'mask_loss': masks,
+        'detector_loss': detector,
         # Where the film head does not learn, the mask answers for it.
         'auroc': loss.film_weight or masks,
         'auprc': loss.film_weight or masks,
-        'challenge_map': masks,
+        'challenge_map': detector if config.model.localizer == 'detector' else masks,
         'mask_iou': masks,
     }
     if not learns.get(metric, True):
@@ -335,6 +211,20 @@ def _check_early_stopping(config) -> Iterator[str]:
             f'{_shown(config, "early_stopping.metric")} looks at a head that does not learn, since '
             'its weight in config.loss is 0; try --config.early_stopping.metric=loss '
             '--config.early_stopping.mode=min'
+        )
+
+
+def _check_views(config) -> Iterator[str]:
+    scales = tuple(config.eval.scales)
+    if not all(map(POSITIVE.holds, scales)) or 1 in scales or len(set(scales)) < len(scales):
+        yield (
+            f'{_shown(config, "eval.scales")} must be different sizes relative to the film as it '
+            'is, which is always looked at; try --config.eval.scales=0.75,1.25'
+        )
+    if config.eval.merge == 'fusion' and config.model.localizer != 'detector':
+        yield (
+            "config.eval.merge='fusion' fuses boxes of config.model.localizer='detector'; try "
+            '--config.eval.merge=average'
         )
 
 
@@ -354,8 +244,14 @@ _CHECKS = (
     _check_losses,
     _check_schedule,
     _check_early_stopping,
+    _check_views,
     _check_transfer,
 )
+
+
+def _detector(config):
+    """Weights of the detector's losses, if there is one."""
+    return config.loss.detector.values() if config.model.localizer == 'detector' else ()
 
 
 def _in_one_unit(config, section):

@@ -28,7 +28,13 @@ def describe_run(config: ConfigDict, workdir: str | pathlib.Path) -> str:
     """
     workdir = pathlib.Path(workdir)
     plan = make_plan(config, workdir)
-    check_run(plan.config, workdir, manifest=plan.manifest, init=plan.start.init)
+    check_run(
+        plan.config,
+        workdir,
+        manifest=plan.manifest,
+        extra=plan.extra_fingerprints,
+        init=plan.start.init,
+    )
     state = jax.eval_shape(lambda: create_state(plan.config, plan.tx, plan.plateau))
     devices, size = plan.mesh.devices.size, plan.manifest['image_size']
     estimate = estimate_memory(state, plan.graphs, plan.config, size, devices)

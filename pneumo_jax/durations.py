@@ -15,7 +15,8 @@ def read_steps(section, name: str, *, steps_per_epoch: float | Fraction) -> int 
         section: of a run's config; has the fields ``<name>_steps`` and ``<name>_epochs``. The first
             holds where it is not 0 or ().
         name: of the duration.
-        steps_per_epoch: training films / batch size; as a ``Fraction`` it rounds as it should.
+        steps_per_epoch: training films / training films in a batch; as a ``Fraction`` it rounds as
+            it should.
 
     Returns:
         Steps, rounded up: a duration of whole epochs ends where the last of them does.
@@ -28,19 +29,19 @@ def read_steps(section, name: str, *, steps_per_epoch: float | Fraction) -> int 
     return _ceil(epochs, steps_per_epoch)
 
 
-def epoch_ends(config, *, num_films: int) -> list[int]:
+def epoch_ends(config, *, steps_per_epoch: Fraction) -> list[int]:
     """The steps after which each epoch of a run is over; the last one may end early.
 
     Batches run over the borders of epochs: an epoch is over with the step that holds its last film.
 
     Args:
-        config: a run's config; ``num_epochs``, ``num_steps`` and ``batch_size`` are read.
-        num_films: in the training split.
+        config: a run's config; ``num_epochs`` and ``num_steps`` are read.
+        steps_per_epoch: training films / training films in a batch.
     """
-    per_epoch = Fraction(num_films, config.batch_size)
-    num_steps = read_steps(config, 'num', steps_per_epoch=per_epoch)
+    num_steps = read_steps(config, 'num', steps_per_epoch=steps_per_epoch)
     ends = [
-        math.ceil(epoch * per_epoch) for epoch in range(1, math.ceil(num_steps / per_epoch) + 1)
+        math.ceil(epoch * steps_per_epoch)
+        for epoch in range(1, math.ceil(num_steps / steps_per_epoch) + 1)
     ]
     return [end for end in ends if end < num_steps] + [num_steps]
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from pneumo_jax.boxes.decode import mask_to_boxes
+from pneumo_jax.config_checks import check_config
 from pneumo_jax.errors import InputError
+from pneumo_jax.localizers import Localizer
 from pneumo_jax.sharding import shard_batch
 from pneumo_jax.steps import make_predict_step
 from pneumo_jax.trained import TrainedModel, load_trained
+from pneumo_jax.views import DETECTOR_MAPS
 
 __all__ = ['Answer', 'Ensemble', 'load_ensemble']
 
@@ -37,11 +40,16 @@ class Answer:
     scores: np.ndarray
 
 
-class Ensemble:
-    """Answers films by one model, or by the mean of several.
+# Of config.eval, what decides how answers become boxes; numbers of several members are averaged.
+_NUMBERS = ('mask_threshold', 'min_box_area', 'suppression_iou', 'faint_share')
+_CHOICES = ('film_gate', 'merge', 'learn_shrink')
 
-    Probabilities of film, classes and mask are averaged before boxes are made of the mask, at the
-    mean of the members' ``config.eval``.
+
+class Ensemble:
+    """Answers films by one model, or by several together.
+
+    Probabilities of film, classes and mask are averaged, and the maps of detectors too, or where
+    ``config.eval.merge`` is ``fusion`` the boxes of each are fused.
 
     Args:
         members: at least one.
@@ -51,27 +59,24 @@ class Ensemble:
         image_size: side in pixels of the pictures they take.
         decoding: of these pictures, as in the manifest.
         batch_size: films in a batch.
-        mask_threshold: mask cells above it are opacity.
+        config: section ``eval`` of the members' configs, put together.
 
     Raises:
-        InputError: if they take different pictures.
+        InputError: if they take different pictures, or make boxes in different ways.
     """
 
     def __init__(self, members: Sequence[TrainedModel]):
         self.members = tuple(members)
         first = self.members[0]
-        for member in self.members[1:]:
-            for name in ('image_size', 'decoding'):
-                if getattr(member, name) != getattr(first, name):
-                    raise InputError(
-                        f'the runs were trained on pictures of {name} {getattr(first, name)} and '
-                        f'{getattr(member, name)}: an ensemble needs runs on the same pictures'
-                    )
+        self._check_alike()
         self.image_size, self.decoding = first.image_size, first.decoding
         self.batch_size = first.config.eval.batch_size
+        self.config = copy.deepcopy(first.config.eval)
+        for name in _NUMBERS:
+            numbers = [member.config.eval[name] for member in self.members]
+            self.config[name] = float(np.mean(numbers))
         self._steps = [make_predict_step(graphs=m.graphs, config=m.config) for m in self.members]
-        self.mask_threshold = self._mean_setting('mask_threshold')
-        self._min_area = self._mean_setting('min_box_area')
+        self._localizer = Localizer(first.config.model.localizer, self.config, self.image_size)
 
     @property
     def name(self) -> str:
@@ -90,46 +95,100 @@ class Ensemble:
             step(member.params, member.batch_stats, shard_batch(images, member.mesh))
             for step, member in zip(self._steps, self.members, strict=True)
         ]
-        mean = _mean(jax.device_get(outputs))
-        return [self._answer(mean, i, film_size) for i, film_size in enumerate(film_sizes)]
+        together = self._together(jax.device_get(outputs))
+        located = self._localizer.boxes(together, film_sizes)
+        classes = together.get('class_probs')
+        return [
+            Answer(
+                prob=float(together['film_prob'][i]),
+                class_probs=None if classes is None else classes[i],
+                mask_probs=together['mask_probs'][i, :, :, 0],
+                boxes=boxes,
+                scores=scores,
+            )
+            for i, (boxes, scores) in enumerate(located)
+        ]
 
-    def _answer(self, outputs, i, film_size):
-        mask_probs = outputs['mask_probs'][i, :, :, 0]
-        boxes, scores = mask_to_boxes(
-            mask_probs,
-            film_size=film_size,
-            image_size=self.image_size,
-            threshold=self.mask_threshold,
-            min_area=self._min_area,
-        )
-        return Answer(
-            prob=float(outputs['film_prob'][i]),
-            class_probs=outputs['class_probs'][i] if 'class_probs' in outputs else None,
-            mask_probs=mask_probs,
-            boxes=boxes,
-            scores=scores,
-        )
+    def _together(self, outputs):
+        """Outputs that all members have, averaged; maps of a fusion side by side."""
+        if len(outputs) == 1:
+            return outputs[0]
+        names = set.intersection(*(set(output) for output in outputs))
+        together = {}
+        for name in names:
+            arrays = [output[name] for output in outputs]
+            whole = name in DETECTOR_MAPS and self.config.merge == 'fusion'
+            together[name] = np.concatenate(arrays, axis=1) if whole else np.mean(arrays, axis=0)
+        return together
 
-    def _mean_setting(self, name):
-        return float(np.mean([member.config.eval[name] for member in self.members]))
+    def _check_alike(self):
+        first = self.members[0]
+        for member in self.members[1:]:
+            ways = [
+                (f'pictures of {name}', getattr(first, name), getattr(member, name))
+                for name in ('image_size', 'decoding')
+            ]
+            ways.append(
+                ('config.model.localizer', *(m.config.model.localizer for m in (first, member)))
+            )
+            ways += [
+                (f'config.eval.{name}', *(m.config.eval[name] for m in (first, member)))
+                for name in _CHOICES
+            ]
+            for what, one, other in ways:
+                if one != other:
+                    raise InputError(
+                        f'the runs were trained with {what} {one} and {other}: an ensemble needs '
+                        'runs that are alike in this'
+                    )
 
 
-def load_ensemble(workdirs: Sequence[str]) -> Ensemble:
+def load_ensemble(workdirs: Sequence[str], changes: Sequence[str] = ()) -> Ensemble:
     """The best checkpoints of runs.
 
+    Args:
+        workdirs: of the runs.
+        changes: ``NAME=VALUE`` of fields of ``config.eval`` that are to be other than in training,
+            or ``localizer=mask`` for the mask of a run with the detector. Thresholds that were
+            chosen under other settings hold no more then.
+
     Raises:
-        InputError: if a workdir holds no trained model, or is named twice.
+        InputError: if a workdir holds no trained model, or is named twice, or for a change that no
+            config can have.
     """
     if not workdirs:
         raise InputError('no model: give --workdir=W, a run of pneumo_jax.main')
     if len(set(workdirs)) < len(workdirs):
         raise InputError(f'a workdir is named twice among {", ".join(workdirs)}: name each once')
-    return Ensemble([load_trained(workdir) for workdir in workdirs])
+    return Ensemble([_changed(load_trained(workdir), changes) for workdir in workdirs])
 
 
-def _mean(outputs):
-    """Outputs that all members have, averaged."""
-    if len(outputs) == 1:
-        return outputs[0]
-    names = set.intersection(*(set(output) for output in outputs))
-    return {name: np.mean([output[name] for output in outputs], axis=0) for name in names}
+def _changed(member, changes):
+    if not changes:
+        return member
+    config = copy.deepcopy(member.config)
+    for change in changes:
+        name, equals, value = change.partition('=')
+        section = config.model if name == 'localizer' else config.eval
+        if not equals or name not in section:
+            names = ', '.join(['localizer', *config.eval])
+            raise InputError(f'--eval={change}: give NAME=VALUE with a NAME of {names}')
+        section[name] = _read(value, section[name], change)
+    if member.config.model.localizer == 'mask' != config.model.localizer:
+        raise InputError('--eval=localizer=detector: the run has no detector, but a mask alone')
+    check_config(config)
+    return dataclasses.replace(member, config=config)
+
+
+def _read(text, old, change):
+    """A value of the type of the old one."""
+    try:
+        if isinstance(old, bool):
+            return {'true': True, 'false': False}[text.lower()]
+        if isinstance(old, tuple):
+            return tuple(float(part) for part in text.split(',') if part)
+        return type(old)(text)
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f'--eval={change}: {text!r} is no {type(old).__name__}, such as {old!r}'
+        ) from error

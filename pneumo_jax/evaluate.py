@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 def evaluate(
     workdirs: Sequence[str],
     *,
+    changes: Sequence[str] = (),
     split: str = 'test',
     data_dir: str | None = None,
     source: Mapping | None = None,
@@ -68,6 +69,7 @@ def evaluate(
 
     Args:
         workdirs: folders of the runs.
+        changes: of ``ensemble.load_ensemble``; thresholds are then chosen anew on validation.
         split: ``train``, ``validation`` or ``test``, of shards.
         data_dir: folder of shards, or None for the runs' own.
         source: fields of ``data_prep.options.Options`` that say where films with labels are, to
@@ -85,8 +87,10 @@ def evaluate(
         InputError: for a workdir without a trained model, for films that are not right, or where
             ``output_dir`` is needed or holds something else.
     """
-    ensemble = load_ensemble(workdirs)
-    folder = _output_folder(workdirs, output_dir, source, split, overwrite=overwrite)
+    ensemble = load_ensemble(workdirs, changes)
+    # The workdir is for the run as it is.
+    alone = len(workdirs) == 1 and source is None and not changes
+    folder = _output_folder(workdirs, output_dir, split, alone=alone, overwrite=overwrite)
     judged = _judged_films(ensemble, split, data_dir, source, folder)
     films = score_films(ensemble, judged.films)
     rows = np.arange(len(films))
@@ -95,13 +99,14 @@ def evaluate(
         site, rows = _site(ensemble, recalibrate_on, source, folder, judged)
     validation = score_validation(ensemble)
     thresholds = ensemble.members[0].thresholds
-    if len(ensemble.members) > 1:
+    if len(ensemble.members) > 1 or changes:
         if validation is None:
             raise InputError(
-                'the thresholds of an ensemble are chosen on the validation films of its runs, '
-                'whose shards are not at hand: put them back to where config.data.dir names them'
+                'thresholds of an ensemble, or under --eval, are chosen on the validation films of '
+                'the runs, whose shards are not at hand: put them back to where config.data.dir '
+                'names them'
             )
-        thresholds = choose_thresholds(validation)
+        thresholds = choose_thresholds(validation, learn_shrink=ensemble.config.learn_shrink)
     evaluation = Evaluation(
         about=_about(ensemble, judged, split),
         overlap=dataclasses.asdict(find_overlap(ensemble.members, judged.films)),
@@ -150,6 +155,7 @@ def main(argv: list[str]) -> int:
     else:
         content = evaluate(
             options.workdir,
+            changes=options.eval,
             split=options.split,
             data_dir=options.data_dir,
             source=_source(),
@@ -175,11 +181,13 @@ def _source():
     return values | {'read': read_options(), 'film_timeout': options.film_timeout}
 
 
-def _output_folder(workdirs, output_dir, source, split, *, overwrite):
+def _output_folder(workdirs, output_dir, split, *, alone, overwrite):
     if output_dir is None:
-        if len(workdirs) > 1 or source is not None:
-            what = 'an ensemble' if len(workdirs) > 1 else 'a folder of films'
-            raise InputError(f'the evaluation of {what} needs --output_dir, a folder to write')
+        if not alone:
+            raise InputError(
+                'the evaluation of an ensemble, of a folder of films, or under --eval needs '
+                '--output_dir, a folder to write'
+            )
         return pathlib.Path(workdirs[0])
     folder = pathlib.Path(output_dir)
     ours = (folder / results_name(split)).exists()
@@ -264,6 +272,12 @@ def _init(init):
 if __name__ == '__main__':
     flags.DEFINE_multi_string(
         'workdir', [], 'Folder of a run of pneumo_jax.main; several for an ensemble.'
+    )
+    flags.DEFINE_multi_string(
+        'eval',
+        [],
+        'NAME=VALUE of a field of config.eval (configs/base.py), such as flip=true, or '
+        'localizer=mask, for this evaluation alone; thresholds are chosen anew on validation.',
     )
     flags.DEFINE_enum('split', 'test', SPLITS, 'Split to evaluate on.')
     flags.DEFINE_string(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pneumo_jax.detector_losses import giou_loss, heat_loss
 from pneumo_jax.registry import lookup
 
 __all__ = ['FILM_LOSSES', 'MASK_LOSSES', 'Targets', 'film_losses', 'known_films', 'mean_losses']
@@ -26,6 +27,10 @@ class Targets:
         class_known: bool [B].
         mask: float32 [B,m,m,1] in [0, 1], the share of each cell inside boxes.
         boxes_known: bool [B] (``boxes.known.boxes_known``).
+        film_known: bool [B], whether the label is of the run's own kind.
+        weak_known: bool [B], whether it is of the weak kind (``data.extra_films``): of such a film
+            class and boxes are not known.
+        detection: of ``boxes.detector_targets``, by name; None without the detector.
     """
 
     label: jax.Array
@@ -33,30 +38,43 @@ class Targets:
     class_known: jax.Array
     mask: jax.Array
     boxes_known: jax.Array
+    film_known: jax.Array
+    weak_known: jax.Array
+    detection: dict[str, jax.Array] | None = None
 
 
 def film_losses(outputs: dict, targets: Targets, config) -> dict:
     """All losses of a batch, film by film.
 
     Args:
-        outputs: of ``FilmModel``: ``film_logits`` [B], ``mask_logits`` [B,m,m,1], and
-            ``class_logits`` [B,3] where it has that head.
+        outputs: of ``FilmModel``.
         targets: of the same films.
         config: section ``loss`` of a run's config, with a ``positive_weight`` more than 0 where
             ``film`` is ``weighted_bce``.
 
     Returns:
-        ``film_loss``, ``mask_loss`` and, with that head, ``class_loss``, float32 [B] each, before
-        the weights of the heads. A loss is 0 where its truth is not known.
+        ``film_loss``, ``mask_loss`` and, with these heads, ``class_loss``, ``weak_loss`` and
+        ``detector_loss``, float32 [B] each, before the weights of the heads. A loss is 0 where its
+        truth is not known.
 
     Raises:
         InputError: for an unknown name.
     """
     smoothing = config.label_smoothing
     film_loss = lookup(FILM_LOSSES, config.film, 'config.loss.film')
-    film = film_loss(outputs['film_logits'], _smoothed(targets.label, smoothing, 2), config)
+    labels = _smoothed(targets.label, smoothing, 2)
+    film = film_loss(outputs['film_logits'], labels, config)
     mask = _mask_loss(outputs['mask_logits'], targets.mask, config)
-    losses = {'film_loss': film, 'mask_loss': jnp.where(targets.boxes_known, mask, 0.0)}
+    losses = {
+        'film_loss': jnp.where(targets.film_known, film, 0.0),
+        'mask_loss': jnp.where(targets.boxes_known, mask, 0.0),
+    }
+    if 'weak_logits' in outputs:
+        weak = _bce(outputs['weak_logits'], labels, config)
+        losses['weak_loss'] = jnp.where(targets.weak_known, weak, 0.0)
+    if 'heat_logits' in outputs:
+        detector = _detector_loss(outputs, targets.detection, config.detector)
+        losses['detector_loss'] = jnp.where(targets.boxes_known, detector, 0.0)
     if 'class_logits' in outputs:
         smooth = _smoothed(targets.classes, smoothing, targets.classes.shape[-1])
         classes = optax.losses.softmax_cross_entropy(outputs['class_logits'], smooth)
@@ -67,9 +85,11 @@ def film_losses(outputs: dict, targets: Targets, config) -> dict:
 def known_films(targets: Targets) -> dict:
     """The films that each loss of ``film_losses`` speaks of, bool [B] by its name."""
     return {
-        'film_loss': jnp.ones_like(targets.boxes_known),
+        'film_loss': targets.film_known,
+        'weak_loss': targets.weak_known,
         'class_loss': targets.class_known,
         'mask_loss': targets.boxes_known,
+        'detector_loss': targets.boxes_known,
     }
 
 
@@ -94,8 +114,21 @@ def mean_losses(losses: dict, known: dict, config, counts: dict | None = None) -
         xp = films.__array_namespace__()
         count = films.sum() if counts is None else counts[name]
         means[name] = xp.where(films, values, 0.0).sum() / xp.maximum(count, 1)
-    weights = {'film_loss': config.film_weight, 'class_loss': config.class_weight, 'mask_loss': 1}
+    weights = {
+        'film_loss': config.film_weight,
+        'weak_loss': config.weak_weight,
+        'class_loss': config.class_weight,
+        'mask_loss': 1,
+        'detector_loss': 1,
+    }
     return {'loss': sum(weights[name] * mean for name, mean in means.items()), **means}
+
+
+def _detector_loss(outputs, targets, config):
+    """The weighted sum of the detector's losses, [B]."""
+    heat = heat_loss(outputs['heat_logits'], targets['heat'])
+    sides = giou_loss(outputs['box_sides'], targets['sides'], targets['sides_weight'])
+    return config.heat * heat + config.giou * sides
 
 
 def _mask_loss(logits, target, config):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pneumo_jax.losses import Targets, known_films
-from pneumo_jax.models.heads import MASK_STRIDE, NUM_CLASSES
+from pneumo_jax.models.heads import DETECTOR_STRIDE, MASK_STRIDE, NUM_CLASSES
 from pneumo_jax.state import Graphs, TrainState
 from pneumo_jax.steps import training_loss
 
@@ -68,8 +68,8 @@ def estimate_memory(
     """
     rows = config.batch_size // num_devices
     parts = config.accumulation_steps
-    images, targets = _films(rows, image_size)
-    part_images, part_targets = _films(rows // parts, image_size)
+    images, targets = _films(rows, image_size, config)
+    part_images, part_targets = _films(rows // parts, image_size, config)
     parameters = _bytes(state.params)
     return MemoryEstimate(
         parameters=parameters + _bytes(state.batch_stats),
@@ -82,16 +82,24 @@ def estimate_memory(
     )
 
 
-def _films(rows, image_size):
+def _films(rows, image_size, config):
     """Shapes of augmented pictures and their targets."""
     mask_size = image_size // MASK_STRIDE
     shape = jax.ShapeDtypeStruct
+    detection = None
+    if config.model.localizer == 'detector':
+        cells = (rows, *[image_size // DETECTOR_STRIDE] * 2)
+        channels = {'heat': 1, 'sides': 4, 'sides_weight': 1}
+        detection = {name: shape((*cells, n), jnp.float32) for name, n in channels.items()}
     return shape((rows, image_size, image_size, 1), jnp.float32), Targets(
         label=shape((rows,), jnp.float32),
         classes=shape((rows, NUM_CLASSES), jnp.float32),
         class_known=shape((rows,), bool),
         mask=shape((rows, mask_size, mask_size, 1), jnp.float32),
         boxes_known=shape((rows,), bool),
+        film_known=shape((rows,), bool),
+        weak_known=shape((rows,), bool),
+        detection=detection,
     )
 
 

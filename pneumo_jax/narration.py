@@ -36,6 +36,7 @@ def describe_plan(plan: Plan, params, batch_stats) -> list[str]:
         f'{plan.manifest["image_size"]} px; {len(plan.epoch_ends)} epochs, '
         f'{plan.epoch_ends[-1]} steps',
         f'split: {plan.manifest["protocol"]["sentence"]}',
+        *([] if plan.extra is None else plan.extra.describe()),
         *phase_lines(plan),
     ]
 

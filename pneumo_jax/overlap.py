@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from pneumo_jax.data.extra_films import make_extra_films
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.data.shards import load_manifest
 from pneumo_jax.errors import InputError
@@ -38,9 +39,10 @@ def find_overlap(members: Sequence[TrainedModel], split: FilmSplit) -> Overlap:
     # Members of an ensemble often learned from the same films.
     read = {}
     for member in members:
-        key = member.config.data.dir, member.data['fingerprint']
+        data = member.config.data
+        key = data.dir, data.extra_dirs, member.data['fingerprint']
         if key not in read:
-            read[key] = _training_films(*key)
+            read[key] = _training_films(member.config, member.data)
         if (learned := read[key]) is None:
             unchecked += 1
             continue
@@ -55,11 +57,15 @@ def find_overlap(members: Sequence[TrainedModel], split: FilmSplit) -> Overlap:
     )
 
 
-def _training_films(data_dir, fingerprint):
+def _training_films(config, data):
     """(film, person) of each; None where the shards moved, or are others by now."""
+    ids = ['patient_id', 'person_id']
     try:
-        if load_manifest(data_dir)['fingerprint'] != fingerprint:
+        if load_manifest(config.data.dir)['fingerprint'] != data['fingerprint']:
             return None
-        return FilmSplit(data_dir, 'train').columns(['patient_id', 'person_id'])
+        films = FilmSplit(config.data.dir, 'train').columns(ids)
+        if (extra := make_extra_films(config)) is None:
+            return films
+        return films + extra.columns(ids) if list(extra.fingerprints) == data['extra'] else None
     except InputError:
         return None

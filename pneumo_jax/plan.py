@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from pneumo_jax import scoring
 from pneumo_jax.config_checks import check_config
+from pneumo_jax.data.extra_films import ExtraFilms, make_extra_films
 from pneumo_jax.data.pipeline import FilmSplit, check_enough_films
 from pneumo_jax.data.sampling import EpochOrder
 from pneumo_jax.data.shards import load_manifest
@@ -45,6 +46,7 @@ class Plan:
         manifest: of the shards.
         mesh: over all devices.
         train_split, validation_split: the films.
+        extra: the weakly labelled films beside the training films, if any.
         epoch_order: the order of the training films in each epoch.
         epoch_ends: the steps after which each epoch is over, the last that of the run.
         save_every: steps between two checkpoints inside an epoch; 0: none.
@@ -63,6 +65,7 @@ class Plan:
     mesh: Mesh
     train_split: FilmSplit
     validation_split: FilmSplit
+    extra: ExtraFilms | None
     epoch_order: EpochOrder
     epoch_ends: list[int]
     save_every: int
@@ -73,6 +76,11 @@ class Plan:
     plateau: optax.GradientTransformation | None
     early_stopping: EarlyStopping
     train_step_at: Callable[[int], Callable]
+
+    @property
+    def extra_fingerprints(self) -> tuple[str, ...]:
+        """Of the shards of the weakly labelled films."""
+        return () if self.extra is None else self.extra.fingerprints
 
 
 def make_plan(config: ConfigDict, workdir: pathlib.Path) -> Plan:
@@ -93,10 +101,11 @@ def make_plan(config: ConfigDict, workdir: pathlib.Path) -> Plan:
     validation_split = FilmSplit(config.data.dir, config.data.validation_split)
     check_enough_films(train_split, config.batch_size)
     _check_boxes(config, manifest)
-    num_films = len(train_split)
-    steps_per_epoch = Fraction(num_films, config.batch_size)
-    ends = epoch_ends(config, num_films=num_films)
-    phases = make_phases(config, num_films=num_films)
+    extra = make_extra_films(config)
+    num_extra = 0 if extra is None else extra.num_rows
+    steps_per_epoch = Fraction(len(train_split), config.batch_size - num_extra)
+    ends = epoch_ends(config, steps_per_epoch=steps_per_epoch)
+    phases = make_phases(config, steps_per_epoch=steps_per_epoch)
     start = resolve_start(_balanced(config, manifest), workdir)
     config = start.config
     schedule = make_schedule(config, num_steps=ends[-1], steps_per_epoch=steps_per_epoch)
@@ -109,6 +118,7 @@ def make_plan(config: ConfigDict, workdir: pathlib.Path) -> Plan:
         mesh=mesh,
         train_split=train_split,
         validation_split=validation_split,
+        extra=extra,
         epoch_order=EpochOrder(train_split, config),
         epoch_ends=ends,
         save_every=read_steps(config.checkpoint, 'every', steps_per_epoch=steps_per_epoch),

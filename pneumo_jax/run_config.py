@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import pathlib
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -20,6 +21,7 @@ _FILE = 'config.json'
 # The source of the shards is part of their fingerprint.
 _FREE = (
     'config.data.dir',
+    'config.data.extra_dirs',
     'config.logging.',
     'config.checkpoint.',
     'environment.',
@@ -51,6 +53,7 @@ def save_run(
     workdir: pathlib.Path,
     *,
     manifest: dict,
+    extra: Sequence[str] = (),
     environment: dict,
     init: dict | None = None,
 ) -> None:
@@ -60,10 +63,11 @@ def save_run(
         config: of the run.
         workdir: folder of the run.
         manifest: of the shards.
+        extra: fingerprints of the shards of weakly labelled films.
         environment: of ``environment.environment``.
         init: of the weights that the run starts from, as ``Run.data`` has it.
     """
-    content = _content(config, manifest, init) | {'environment': environment}
+    content = _content(config, manifest, extra, init) | {'environment': environment}
     write_json(workdir / _FILE, content)
 
 
@@ -72,6 +76,7 @@ def check_run(
     workdir: pathlib.Path,
     *,
     manifest: dict,
+    extra: Sequence[str] = (),
     init: dict | None = None,
     force: bool = False,
 ) -> None:
@@ -89,7 +94,7 @@ def check_run(
     if not path.exists():
         return
     # Through JSON, as what it is compared with.
-    new = json.loads(json.dumps(_content(config, manifest, init)))
+    new = json.loads(json.dumps(_content(config, manifest, extra, init)))
     saved = _read(path)
     saved['config'] = _with_defaults(saved['config'])
     old, now = _flat(_as_asked(saved)), _flat(_as_asked(new))
@@ -133,9 +138,9 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     return Run(config=config, data=content['data'])
 
 
-def _content(config, manifest, init):
+def _content(config, manifest, extra, init):
     names = 'fingerprint', 'source', 'image_size', 'decoding', 'protocol'
-    data = {name: manifest[name] for name in names}
+    data = {name: manifest[name] for name in names} | ({'extra': list(extra)} if extra else {})
     return {'config': config.to_dict(), 'data': data | ({} if init is None else {'init': init})}
 
 

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from pneumo_jax.boxes.decode import mask_to_boxes
 from pneumo_jax.boxes.known import boxes_known
 from pneumo_jax.data.example import UNKNOWN_CLASS
 from pneumo_jax.data.pipeline import FilmSplit, eval_batches
+from pneumo_jax.localizers import Localizer
 from pneumo_jax.losses import mean_losses
-from pneumo_jax.metrics import classification, detection, mask
+from pneumo_jax.metrics import classification, mask
+from pneumo_jax.metrics.detection import best_score_threshold
 from pneumo_jax.sharding import shard_batch
 from pneumo_jax.thresholds import Thresholds, thresholds_of
 
@@ -33,7 +34,7 @@ __all__ = [
 # The validation figures that compare with true boxes.
 LOCATION_FIGURES = ('challenge_map', 'mask_iou')
 
-_LOSSES = ('film_loss', 'class_loss', 'mask_loss')
+_LOSSES = ('film_loss', 'class_loss', 'mask_loss', 'detector_loss')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,16 +91,21 @@ def score_split(
         params: of the model.
         batch_stats: of the model.
         mesh: of ``sharding.make_mesh``.
-        config: a run's config; section ``eval`` is read.
+        config: a run's config; ``model.localizer`` and section ``eval`` are read.
         stop: asked before each batch whether to give up; the answer is None then.
     """
     films = []
+    localizer = Localizer(config.model.localizer, config.eval, split.image_size)
     for batch, records in eval_batches(split, batch_size=config.eval.batch_size):
         if stop():
             return None
-        outputs = eval_step(params, batch_stats, shard_batch(batch, mesh))
-        outputs = jax.device_get(outputs)
-        films.extend(_film_score(outputs, i, record, config) for i, record in enumerate(records))
+        outputs = jax.device_get(eval_step(params, batch_stats, shard_batch(batch, mesh)))
+        sizes = [(record['film_height'], record['film_width']) for record in records]
+        located = localizer.boxes(outputs, sizes)
+        films.extend(
+            _film_score(outputs, i, record, *boxes)
+            for i, (record, boxes) in enumerate(zip(records, located, strict=True))
+        )
     return films
 
 
@@ -113,10 +119,10 @@ def films_to_locate_on(films: list[FilmScore]) -> list[FilmScore]:
     return known if any(len(film.truth) for film in known) else []
 
 
-def choose_thresholds(films: list[FilmScore]) -> Thresholds:
+def choose_thresholds(films: list[FilmScore], *, learn_shrink: bool = False) -> Thresholds:
     """``thresholds_of`` validation films."""
-    box, _ = _best_box_threshold(films)
-    return thresholds_of(*_labels_and_probs(films), box)
+    located = _boxes(films_to_locate_on(films))
+    return thresholds_of(*_labels_and_probs(films), located, learn_shrink=learn_shrink)
 
 
 def validation_figures(films: list[FilmScore], config) -> dict[str, float]:
@@ -133,7 +139,7 @@ def validation_figures(films: list[FilmScore], config) -> dict[str, float]:
     return _mean_losses(films, config) | {
         'auroc': classification.auroc(labels, probs),
         'auprc': classification.auprc(labels, probs),
-        'challenge_map': _best_box_threshold(films)[1],
+        'challenge_map': best_score_threshold(*_boxes(located))[1] if located else math.nan,
         'mask_iou': mask.mean_iou(mask_columns(located)) if located else math.nan,
     }
 
@@ -152,24 +158,17 @@ def boxes_text(boxes: np.ndarray, scores: np.ndarray) -> str:
     )
 
 
-def _film_score(outputs, i, record, config):
-    record = dict(record)
-    image_size = record.pop('image').shape[0]
-    boxes, scores = mask_to_boxes(
-        outputs['mask_probs'][i, :, :, 0],
-        film_size=(record['film_height'], record['film_width']),
-        image_size=image_size,
-        threshold=config.eval.mask_threshold,
-        min_area=config.eval.min_box_area,
-    )
-    rest = outputs.keys() - {'film_prob', 'mask_probs', 'class_probs'}
+def _film_score(outputs, i, record, boxes, scores):
+    record = {name: value for name, value in record.items() if name != 'image'}
+    # What is one number a film.
+    sums = {name: float(x[i]) for name, x in outputs.items() if x.ndim == 1}
     return FilmScore(
         record=record,
         truth=record['boxes'][: record['num_boxes']],
-        prob=float(outputs['film_prob'][i]),
+        prob=sums.pop('film_prob'),
         boxes=boxes,
         box_scores=scores,
-        sums={name: float(outputs[name][i]) for name in rest},
+        sums=sums,
     )
 
 
@@ -179,16 +178,10 @@ def _mean_losses(films, config):
     known = {
         'film_loss': np.ones(len(films), bool),
         'class_loss': np.array([f.class_known for f in films]),
-        'mask_loss': np.array([f.boxes_known for f in films]),
+        **dict.fromkeys(('mask_loss', 'detector_loss'), np.array([f.boxes_known for f in films])),
     }
     means = {name: float(mean) for name, mean in mean_losses(losses, known, config).items()}
     return means | {name: math.nan for name in names if not known[name].any()}
-
-
-def _best_box_threshold(films):
-    """The threshold and the figure of ``detection.best_score_threshold``, where it has films."""
-    located = films_to_locate_on(films)
-    return detection.best_score_threshold(*_boxes(located)) if located else (math.inf, math.nan)
 
 
 def _labels_and_probs(films):

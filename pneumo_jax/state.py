@@ -139,5 +139,8 @@ def params_sha256(params) -> str:
 
 def _build(config, key):
     return build_model(
-        config.model, class_head=config.loss.class_weight > 0, rngs=nnx.Rngs(params=key)
+        config.model,
+        class_head=config.loss.class_weight > 0,
+        weak_head=bool(config.data.extra_dirs),
+        rngs=nnx.Rngs(params=key),
     )

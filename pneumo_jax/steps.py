@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from pneumo_jax.boxes.detector_targets import detector_targets
 from pneumo_jax.boxes.known import boxes_known
 from pneumo_jax.boxes.targets import box_mask
 from pneumo_jax.data.augment import augment, blend, mixup_pairs
@@ -17,10 +19,11 @@ from pneumo_jax.data.geometry import film_to_image
 from pneumo_jax.losses import Targets, film_losses, known_films, mean_losses
 from pneumo_jax.metrics.mask import mask_sums
 from pneumo_jax.models import param_stages
-from pneumo_jax.models.heads import MASK_STRIDE, NUM_CLASSES
+from pneumo_jax.models.heads import DETECTOR_STRIDE, MASK_STRIDE, NUM_CLASSES
 from pneumo_jax.optimizer import ema_update
 from pneumo_jax.state import Graphs, TrainState
 from pneumo_jax.transfer import WHOLE, Phase
+from pneumo_jax.views import answer_views
 
 __all__ = ['make_eval_step', 'make_predict_step', 'make_train_step', 'training_loss', 'unit_range']
 
@@ -115,18 +118,21 @@ def make_eval_step(*, graphs: Graphs, config) -> Callable[[dict, dict, dict], di
         ``metrics.mask.mask_sums``. Rows with ``mask`` False are computed too; the reader leaves
         them out.
     """
-    forward = _make_forward(graphs)
     loss = copy.deepcopy(config.loss)
     # A means of training: here answers are compared with the truth as it is.
     loss.label_smoothing = 0.0
 
     def eval_step(params, batch_stats, batch):
         images, boxes = _picture_coordinates(batch)
-        outputs = forward(params, batch_stats, images)
-        targets = _targets(batch, boxes, images.shape[1])
-        probs = _probabilities(outputs, config)
+        answer = functools.partial(_answer, graphs, config, params, batch_stats)
+        probs = answer_views(answer, images, config.eval)
+        targets = _targets(batch, boxes, images.shape[1], config)
         sums = mask_sums(probs['mask_probs'], targets.mask, config.eval.mask_threshold)
-        return probs | film_losses(outputs, targets, loss) | sums
+        # Computed once by the compiler: the first view is the film as it is.
+        losses = film_losses(_forward(graphs, params, batch_stats, images), targets, loss)
+        # No film here is of the kind that the weak head knows.
+        losses.pop('weak_loss', None)
+        return probs | losses | sums
 
     return jax.jit(eval_step)
 
@@ -136,16 +142,18 @@ def make_predict_step(*, graphs: Graphs, config) -> Callable[[dict, dict, jax.Ar
 
     Returns:
         A jitted function ``(params, batch_stats, image uint8 [B,S,S,1]) -> scores`` with
-        ``film_prob`` float32 [B], ``mask_probs`` float32 [B,m,m,1] and, of a model with a head for
-        the three classes, ``class_probs`` float32 [B,3]. Where the film head was not trained
+        ``film_prob`` float32 [B], ``mask_probs`` float32 [B,m,m,1], of a model with a head for the
+        three classes ``class_probs`` float32 [B,3], and of one with the detector ``heat_probs``
+        float32 [B,V,h,h,1] and ``box_sides`` float32 [B,V,h,h,4], all in the views of
+        ``config.eval`` (``views.answer_views``). Where the film head was not trained
         (``config.loss.film_weight`` 0) the highest mask value is the film's probability.
     """
-    forward = _make_forward(graphs)
-    return jax.jit(
-        lambda params, batch_stats, image: _probabilities(
-            forward(params, batch_stats, unit_range(image)), config
-        )
-    )
+
+    def predict_step(params, batch_stats, image):
+        answer = functools.partial(_answer, graphs, config, params, batch_stats)
+        return answer_views(answer, unit_range(image), config.eval)
+
+    return jax.jit(predict_step)
 
 
 def unit_range(image):
@@ -157,31 +165,55 @@ def _training_films(keys, batch, config):
     """Augmented pictures and their targets; those of mixed films are mixed alike."""
     images, boxes = _picture_coordinates(batch)
     images, boxes = augment(keys[0], images, boxes, config.augment)
-    targets = _targets(batch, boxes, images.shape[1])
+    targets = _targets(batch, boxes, images.shape[1], config)
     if not config.augment.mixup:
         return images, targets
     partner, share = mixup_pairs(keys[1], len(images), config.augment.mixup)
     mixed = {name: blend(getattr(targets, name), partner, share) for name in _BLENDED}
     # A mixture with something unknown is unknown.
     known = {name: getattr(targets, name) & getattr(targets, name)[partner] for name in _KNOWN}
-    return blend(images, partner, share), Targets(**mixed, **known)
+    return blend(images, partner, share), Targets(
+        **mixed, **known, detection=_mixed_detection(targets.detection, partner, share)
+    )
 
 
 # Fields of Targets.
 _BLENDED = ('label', 'classes', 'mask')
-_KNOWN = ('class_known', 'boxes_known')
+_KNOWN = ('class_known', 'boxes_known', 'film_known', 'weak_known')
 
 
-def _targets(batch, boxes, image_size):
+def _mixed_detection(targets, partner, share):
+    """Heat and weights of both films in proportion; a cell's sides are those that weigh more."""
+    if targets is None:
+        return None
+    mixed = {name: blend(targets[name], partner, share) for name in ('heat', 'sides_weight')}
+    share = share[:, None, None, None]
+    own, other = share * targets['sides_weight'], (1 - share) * targets['sides_weight'][partner]
+    sides = jnp.where(own >= other, targets['sides'], targets['sides'][partner])
+    return mixed | {'sides': sides}
+
+
+def _targets(batch, boxes, image_size, config):
     """``Targets`` of a batch whose boxes float32 [B,N,4] are in picture pixels."""
     mask_size = image_size // MASK_STRIDE
+    weak, detection = batch['weak'], None
+    if config.model.localizer == 'detector':
+        detection = detector_targets(
+            boxes,
+            batch['num_boxes'],
+            image_size=image_size,
+            map_size=image_size // DETECTOR_STRIDE,
+        )
     return Targets(
         label=batch['label'].astype(jnp.float32),
         # Nothing but zeros for an unknown class, -1.
         classes=jax.nn.one_hot(batch['class_id'], NUM_CLASSES),
-        class_known=batch['class_id'] >= 0,
+        class_known=(batch['class_id'] >= 0) & ~weak,
         mask=box_mask(boxes, batch['num_boxes'], image_size=image_size, mask_size=mask_size),
-        boxes_known=boxes_known(batch['label'], batch['num_boxes']),
+        boxes_known=boxes_known(batch['label'], batch['num_boxes']) & ~weak,
+        film_known=~weak,
+        weak_known=weak,
+        detection=detection,
     )
 
 
@@ -227,11 +259,8 @@ def _where(chosen, tree, other):
     return jax.tree.map(lambda first, a, b: a if first else b, chosen, tree, other)
 
 
-def _make_forward(graphs):
-    def forward(params, batch_stats, images):
-        return nnx.merge(graphs.eval, params, batch_stats)(images)
-
-    return forward
+def _forward(graphs, params, batch_stats, images):
+    return nnx.merge(graphs.eval, params, batch_stats)(images)
 
 
 def _picture_coordinates(batch):
@@ -241,7 +270,9 @@ def _picture_coordinates(batch):
     return unit_range(batch['image']), boxes
 
 
-def _probabilities(outputs, config):
+def _answer(graphs, config, params, batch_stats, images):
+    """What the model says of float32 pictures, as probabilities."""
+    outputs = _forward(graphs, params, batch_stats, images)
     mask = jax.nn.sigmoid(outputs['mask_logits'])
     film = jax.nn.sigmoid(outputs['film_logits'])
     if not config.loss.film_weight:
@@ -249,4 +280,7 @@ def _probabilities(outputs, config):
     probs = {'film_prob': film, 'mask_probs': mask}
     if 'class_logits' in outputs:
         probs['class_probs'] = jax.nn.softmax(outputs['class_logits'])
+    if 'heat_logits' in outputs:
+        probs['heat_probs'] = jax.nn.sigmoid(outputs['heat_logits'])
+        probs['box_sides'] = outputs['box_sides']
     return probs

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from pneumo_jax import narration, scoring
 from pneumo_jax.checkpoint import Checkpoints, workdir_lock
-from pneumo_jax.data.pipeline import train_batches
+from pneumo_jax.data.extra_films import mixed_batches
 from pneumo_jax.device_memory import explained_out_of_memory
 from pneumo_jax.early_stopping import Progress
 from pneumo_jax.environment import environment
@@ -90,6 +90,7 @@ def train(
                 plan.config,
                 workdir,
                 manifest=plan.manifest,
+                extra=plan.extra_fingerprints,
                 init=plan.start.init,
                 force=force_config,
             )
@@ -121,7 +122,14 @@ def _restore_or_begin(plan, workdir, checkpoints):
         )
     now = environment()
     narration.log_start(plan, state, before=saved_environment(workdir), now=now)
-    save_run(plan.config, workdir, manifest=plan.manifest, environment=now, init=plan.start.init)
+    save_run(
+        plan.config,
+        workdir,
+        manifest=plan.manifest,
+        extra=plan.extra_fingerprints,
+        environment=now,
+        init=plan.start.init,
+    )
     return state, memory
 
 
@@ -172,10 +180,12 @@ class _Run:
         """Steps to the end of the epoch, or to a signal."""
         plan, end = self.plan, self.plan.epoch_ends[epoch - 1]
         steps = range(int(self.state.step), end)
-        batches = train_batches(
+        batches = mixed_batches(
             plan.train_split,
+            plan.extra,
             epoch_order=plan.epoch_order,
             batch_size=plan.config.batch_size,
+            parts=plan.config.accumulation_steps,
             steps=steps,
         )
         pending = None
@@ -230,7 +240,7 @@ class _Run:
             return False
         step, memory = plan.epoch_ends[epoch - 1], self.memory
         validation = scoring.validation_figures(films, config.loss)
-        thresholds = scoring.choose_thresholds(films)
+        thresholds = scoring.choose_thresholds(films, learn_shrink=config.eval.learn_shrink)
         progress = plan.early_stopping.update(memory.progress, validation, step=step, epoch=epoch)
         improved = progress.best_step == step
         figures = self._epoch_means(epoch)

@@ -173,22 +173,22 @@ def read_transfer(config) -> Transfer:
     )
 
 
-def make_phases(config, *, num_films: int) -> tuple[Phase, ...]:
-    """The phases of a run in order, a function of the config and the number of films alone.
+def make_phases(config, *, steps_per_epoch: Fraction) -> tuple[Phase, ...]:
+    """The phases of a run in order, a function of the config and the steps of an epoch alone.
 
     A stage joins in at the first step after its epochs: for whole epochs the first of the next one,
     as ``durations.epoch_ends`` counts them, else a step inside an epoch.
 
     Args:
-        config: a run's config; ``transfer``, the run's length and ``batch_size`` are read.
-        num_films: in the training split.
+        config: a run's config; ``transfer`` and the run's length are read.
+        steps_per_epoch: training films / training films in a batch.
 
     Raises:
         InputError: for values that make no sense, or a stage that would join in after the run.
     """
     transfer = read_transfer(config)
-    num_steps = epoch_ends(config, num_films=num_films)[-1]
-    per_unit = Fraction(num_films, config.batch_size) if transfer.unit == 'epochs' else 1
+    num_steps = epoch_ends(config, steps_per_epoch=steps_per_epoch)[-1]
+    per_unit = steps_per_epoch if transfer.unit == 'epochs' else 1
     starts = [
         math.inf if math.isinf(start) else math.ceil(Fraction(str(start)) * per_unit)
         for start in transfer.starts

@@ -101,6 +101,21 @@ REFUSED = {
     ),
     'least-auroc': ({'early_stopping.mode': 'min'}, "mode='min'", 'early_stopping.mode=max'),
     'most-loss': ({'early_stopping.metric': 'loss'}, "mode='max'", 'early_stopping.mode=min'),
+    'localizer': ({'model.localizer': 'detect'}, "localizer='detect'", 'localizer=detector'),
+    'gate': ({'eval.film_gate': 'root'}, "film_gate='root'", '--config.eval.film_gate='),
+    'same-size': ({'eval.scales': (1.0, 2.0)}, 'scales=(1.0, 2.0)', 'eval.scales=0.75,1.25'),
+    'fused-masks': ({'eval.merge': 'fusion'}, "merge='fusion'", '--config.eval.merge=average'),
+    'boxes-of-no-size': (
+        {'model.localizer': 'detector', 'loss.detector.giou': 0.0},
+        'loss.detector.giou=0.0',
+        '--config.loss.detector.giou=1',
+    ),
+    'no-detector': (
+        {'early_stopping.metric': 'detector_loss', 'early_stopping.mode': 'min'},
+        "metric='detector_loss'",
+        '--config.early_stopping.metric=loss',
+    ),
+    'no-room': ({'data.extra_share': 1.0}, 'extra_share=1.0', 'data.extra_share=0.25'),
     'no-class-head': (
         {'early_stopping.metric': 'class_loss', 'early_stopping.mode': 'min'},
         "metric='class_loss'",
@@ -280,12 +295,13 @@ def test_the_watched_figures_are_those_of_validation():
         prob=0.5,
         boxes=none,
         box_scores=np.zeros(0, np.float32),
-        sums=dict.fromkeys(('film_loss', 'class_loss', 'mask_loss'), 0.5),
+        sums=dict.fromkeys(('film_loss', 'class_loss', 'mask_loss', 'detector_loss'), 0.5),
     )
     figures = list(scoring.validation_figures([film], base.get_config().loss))
     for metric in figures:
         mode = 'min' if metric.endswith('loss') else 'max'
         fields = {'early_stopping.metric': metric, 'early_stopping.mode': mode}
-        check_config(make_config(**fields, **{'loss.class_weight': 1.0}))
+        heads = {'loss.class_weight': 1.0, 'model.localizer': 'detector'}
+        check_config(make_config(**fields, **heads))
     with pytest.raises(InputError, match=f'one of {", ".join(figures)};'):
         check_config(make_config(**{'early_stopping.metric': 'x'}))

@@ -29,7 +29,7 @@ def test_an_epoch_is_over_with_the_step_that_holds_its_last_film():
         for batch_size in (1, 3, 7, 16):
             config = base.get_config()
             config.num_epochs, config.batch_size = 5, batch_size
-            ends = epoch_ends(config, num_films=num_films)
+            ends = epoch_ends(config, steps_per_epoch=Fraction(num_films, batch_size))
             expected = [math.ceil(e * num_films / batch_size) for e in range(1, 6)]
             # Films of several epochs in one step: the shorter ones have no end of their own.
             assert ends == [end for end in expected[:-1] if end < expected[-1]] + expected[-1:]
@@ -38,8 +38,8 @@ def test_an_epoch_is_over_with_the_step_that_holds_its_last_film():
 def test_a_run_of_so_many_steps_ends_inside_an_epoch():
     config = base.get_config()
     config.batch_size, config.num_steps = 8, 13
-    assert epoch_ends(config, num_films=40) == [5, 10, 13]
+    assert epoch_ends(config, steps_per_epoch=Fraction(5)) == [5, 10, 13]
     config.num_steps = 10
-    assert epoch_ends(config, num_films=40) == [5, 10]
+    assert epoch_ends(config, steps_per_epoch=Fraction(5)) == [5, 10]
     config.num_steps = 2
-    assert epoch_ends(config, num_films=40) == [2]
+    assert epoch_ends(config, steps_per_epoch=Fraction(5)) == [2]

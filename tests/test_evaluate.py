@@ -152,6 +152,30 @@ def test_an_ensemble_of_copies_is_the_model(evaluated, workdir, tmp_path):
         evaluate([both[0]] * 2, output_dir=str(tmp_path / 'other'), settings=QUICK)
 
 
+def test_other_settings_for_one_evaluation_choose_their_own_thresholds(workdir, tmp_path):
+    before = (workdir / 'results.json').read_bytes()
+    output = tmp_path / 'gated'
+    changes = ['film_gate=product', 'flip=true']
+    content = evaluate([str(workdir)], changes=changes, output_dir=str(output), settings=QUICK)
+    plain, gated = (read_films(folder / 'films-test.csv') for folder in (workdir, output))
+    assert any(map(len, gated.boxes))
+    assert gated.probs.tolist() != plain.probs.tolist()
+    assert content['thresholds']['box'] < json.loads(before)['thresholds']['box']
+    # The run's own evaluation stays.
+    assert (workdir / 'results.json').read_bytes() == before
+    for change, message in (
+        ('gate=sqrt', 'give NAME=VALUE with a NAME of localizer, '),
+        ('flip', 'give NAME=VALUE'),
+        ('flip=perhaps', "'perhaps' is no bool"),
+        ('film_gate=root', 'must be one of none, product, sqrt'),
+        ('localizer=detector', 'the run has no detector'),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate([str(workdir)], changes=[change], output_dir=str(tmp_path / 'other'))
+    with pytest.raises(InputError, match='needs --output_dir'):
+        evaluate([str(workdir)], changes=changes)
+
+
 def test_a_folder_with_labels_is_judged_as_the_same_films_in_shards(
     workdir, phantom_download, tmp_path
 ):

@@ -32,6 +32,8 @@ TARGETS = Targets(
     class_known=np.array([True, True, True, False, True]),
     mask=SHARES,
     boxes_known=np.array([True, False, True, True, True]),
+    film_known=np.ones(5, bool),
+    weak_known=np.zeros(5, bool),
 )
 FILMS = slice(None)
 
@@ -193,6 +195,8 @@ def test_losses_and_gradients_stay_finite_for_extreme_logits(label):
         class_known=jnp.ones(6, bool),
         mask=jnp.full((6, 2, 2, 1), label),
         boxes_known=jnp.ones(6, bool),
+        film_known=jnp.ones(6, bool),
+        weak_known=jnp.zeros(6, bool),
     )
     for film in FILM_LOSSES:
         config = section(film=film, **{f'mask.{name}': 1.0 for name in MASK_LOSSES})

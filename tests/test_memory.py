@@ -80,6 +80,8 @@ def compiled_bytes(state, graphs, config, size):
         class_known=jnp.ones(films, bool),
         mask=jnp.zeros((films, cells, cells, 1)),
         boxes_known=jnp.ones(films, bool),
+        film_known=jnp.ones(films, bool),
+        weak_known=jnp.zeros(films, bool),
     )
 
     def loss(params, batch_stats, images, targets):
@@ -110,7 +112,7 @@ def test_devices_and_parts_share_the_activations():
 def test_the_batch_is_its_pictures_masks_and_labels():
     found = estimate(batch_size=16)
     pictures, masks = 16 * SIZE**2 * (1 + 4), 16 * (SIZE // 4) ** 2 * 4
-    labels = 16 * (4 + 3 * 4 + 1 + 1)
+    labels = 16 * (4 + 3 * 4 + 4 * 1)
     assert found.batch == pictures + masks + labels
 
 

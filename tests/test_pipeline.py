@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from pneumo_jax.data.pipeline import FilmSplit, eval_batches, prefetch, train_batches
+from pneumo_jax.data.pipeline import FilmSplit, eval_batches, prefetch, to_batch, train_batches
 from pneumo_jax.data.sampling import EpochOrder
 from pneumo_jax.errors import InputError
 
@@ -69,7 +69,16 @@ def test_batches_have_the_documented_dtypes(split):
         'num_boxes': ('int32', (4,)),
         'film_size': ('int32', (4, 2)),
         'mask': ('bool', (4,)),
+        'weak': ('bool', (4,)),
     }
+
+
+def test_weak_rows_are_those_that_were_named(split):
+    records = [split[i] for i in range(3)]
+    assert to_batch(records, 5)['weak'].tolist() == [False] * 5
+    assert to_batch(records, 5, weak=[0, 2])['weak'].tolist() == [True, False, True, False, False]
+    batches = [*eval_batches(split, batch_size=8), *((b, None) for b in training(split, 8, [0]))]
+    assert not any(batch['weak'].any() for batch, _ in batches)
 
 
 def test_fault_56_batch_larger_than_the_split(split):

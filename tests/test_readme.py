@@ -118,6 +118,17 @@ def test_commands_of_the_evaluation_page_work(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures('shards')
+def test_commands_of_the_localizer_page_work(tmp_path):
+    commands = commands_of('docs/localizer.md')
+    assert len(commands) == 5
+    said = [run_in(tmp_path, quickened(command)) for command in commands]
+    assert 'detector-mask' in said[3]
+    results = json.loads((tmp_path / 'runs' / 'detector-flip' / 'results.json').read_text())
+    assert results['num_films'] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('shards')
 def test_commands_of_the_models_page_start_from_the_files_they_name(tmp_path):
     commands = commands_of('docs/models.md')
     assert len(commands) == 2

@@ -33,6 +33,7 @@ def make_batch(films, seed=0):
         'num_boxes': label,
         'film_size': np.full((films, 2), 1024, np.int32),
         'mask': np.ones(films, bool),
+        'weak': np.zeros(films, bool),
     }
 
 

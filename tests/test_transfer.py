@@ -1,5 +1,6 @@
 import json
 import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ class Run:
 
     def __init__(self, config, num_steps, state=None):
         self.config = config
-        self.phases = make_phases(config, num_films=BATCH * STEPS_PER_EPOCH)
+        self.phases = make_phases(config, steps_per_epoch=Fraction(STEPS_PER_EPOCH))
         self.schedule = make_schedule(
             config,
             num_steps=config.num_epochs * STEPS_PER_EPOCH,
@@ -123,7 +124,7 @@ def test_phases_start_with_epochs_as_the_run_counts_them_or_inside_one():
     config = config_with(
         **{'batch_size': 8, 'transfer.unfreeze_epochs': (1, 2.5), 'transfer.frozen_stages': 1}
     )
-    phases = make_phases(config, num_films=45)
+    phases = make_phases(config, steps_per_epoch=Fraction(45, 8))
     # Epoch 1 ends with the step that holds film 45; two and a half are 112.5 films.
     assert [(p.start, p.learning) for p in phases] == [(0, (5,)), (6, (4, 5)), (15, (3, 4, 5))]
     assert [p.fixed_norms for p in phases] == [(0, 1, 2, 3, 4), (0, 1, 2, 3), (0, 1, 2)]
@@ -133,9 +134,11 @@ def test_phases_start_with_epochs_as_the_run_counts_them_or_inside_one():
     ]
     steps = [phase.start for phase in phases][1:]
     config.transfer.update({'unfreeze_epochs': (), 'unfreeze_steps': tuple(steps)})
-    assert make_phases(config, num_films=45) == phases
+    assert make_phases(config, steps_per_epoch=Fraction(45, 8)) == phases
     config.transfer.batch_norm = 'frozen'
-    assert {p.fixed_norms for p in make_phases(config, num_films=45)} == {(0, 1, 2, 3, 4)}
+    assert {p.fixed_norms for p in make_phases(config, steps_per_epoch=Fraction(45, 8))} == {
+        (0, 1, 2, 3, 4)
+    }
 
 
 @pytest.mark.parametrize(
@@ -177,7 +180,7 @@ def test_phases_start_with_epochs_as_the_run_counts_them_or_inside_one():
 def test_nonsense_is_refused_with_field_value_and_remedy(fields, message):
     config = config_with(**{f'transfer.{name}': value for name, value in fields.items()})
     with pytest.raises(InputError, match=f'config.transfer.{message}'):
-        make_phases(config, num_films=100)
+        make_phases(config, steps_per_epoch=Fraction(100, 8))
 
 
 def test_stages_join_in_when_told_and_are_fixed_functions_until_then():

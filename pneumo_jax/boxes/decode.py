@@ -1,4 +1,4 @@
-"""Model outputs to boxes: the one place that does it, for validation, evaluation and prediction."""
+"""The mask to boxes, and boxes of the model's picture to boxes of the film."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from pneumo_jax.data.geometry import image_to_film
 
-__all__ = ['mask_to_boxes']
+__all__ = ['mask_to_boxes', 'to_film']
 
 
 def mask_to_boxes(
@@ -57,12 +57,23 @@ def mask_to_boxes(
             boxes.append((left, top, right - left, bottom - top))
             scores.append(probs[component].mean())
     boxes = np.array(boxes).reshape(-1, 4) * (image_size / len(probs))
-    boxes = _clip(image_to_film(boxes, np.asarray(film_size), image_size), film_size)
+    boxes = to_film(boxes, film_size, image_size)
     scores = np.array(scores)
     # A component may lie in the padding of a film that is not square.
     order = np.argsort(-scores, kind='stable')
     order = order[(boxes[order, 2:] > 0).all(axis=1)][:max_boxes]
     return boxes[order].astype(np.float32), scores[order].astype(np.float32)
+
+
+def to_film(boxes: np.ndarray, film_size: tuple[int, int], image_size: int) -> np.ndarray:
+    """Boxes [n,4] of the square picture of ``image_size`` pixels in film pixels, cut at its border.
+
+    What lies in the padding of a film that is not square has no width or height then.
+    """
+    boxes = image_to_film(boxes, np.asarray(film_size), image_size)
+    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    start, end = (np.clip(corner, 0, film_size[::-1]) for corner in (start, end))
+    return np.concatenate([start, end - start], axis=1)
 
 
 def _extent(component, shares):
@@ -79,13 +90,6 @@ def _extent(component, shares):
     before = (padded[:, first] + padded[:, first + 1])[component[:, first]].max()
     after = (padded[:, last + 1] + padded[:, last + 2])[component[:, last]].max()
     return first + 1 - before, last + after
-
-
-def _clip(boxes, film_size):
-    height, width = film_size
-    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    start, end = (np.clip(corner, 0, (width, height)) for corner in (start, end))
-    return np.concatenate([start, end - start], axis=1)
 
 
 def _check(probs):

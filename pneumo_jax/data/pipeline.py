@@ -3,7 +3,8 @@
 A batch is a dict: ``image`` uint8 [B,S,S,1], ``label`` int32 [B], ``class_id`` int32 [B],
 ``boxes`` float32 [B,8,4] in film pixels, ``num_boxes`` int32 [B] (0 with label 1: not known, see
 ``boxes.known.boxes_known``), ``film_size`` int32 [B,2] (height, width), ``mask`` bool [B] (True =
-a real row).
+a real row), ``weak`` bool [B] (True = a film of ``data.extra_films``, whose label means something
+else).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pneumo_jax.errors import InputError
 __all__ = [
     'FilmSplit',
     'check_enough_films',
+    'draw_films',
     'eval_batches',
     'prefetch',
     'to_batch',
@@ -34,6 +36,10 @@ class FilmSplit:
         data_dir: folder written by ``data_prep/convert.py``.
         split: ``train``, ``validation`` or ``test``.
 
+    Attributes:
+        name: of the split.
+        image_size: side of the pictures in pixels.
+
     Raises:
         InputError: if the folder is not a whole conversion, or the split is empty.
     """
@@ -41,6 +47,7 @@ class FilmSplit:
     def __init__(self, data_dir, split: str):
         self._records = ShardedRecords(data_dir, split)
         self.name = split
+        self.image_size = self._records.image_size
         if len(self._records) == 0:
             raise InputError(f'split {split!r} of {data_dir} is empty: convert more films')
 
@@ -93,19 +100,37 @@ def train_batches(
         InputError: if a batch is larger than the split.
     """
     check_enough_films(split, batch_size)
-    return prefetch(_train_batches(split, epoch_order, batch_size, steps))
+    drawn = draw_films(split, epoch_order=epoch_order, per_step=batch_size, steps=steps)
+    return prefetch(
+        (to_batch(records, batch_size), [record['patient_id'] for record in records])
+        for records in drawn
+    )
 
 
-def _train_batches(split, epoch_order, batch_size, steps):
+def draw_films(
+    films: FilmSplit,
+    *,
+    epoch_order: Callable[[int], np.ndarray],
+    per_step: int,
+    steps: Iterable[int],
+) -> Iterator[list[dict]]:
+    """The records of each of the given steps; they depend on their step alone.
+
+    Args:
+        films: what is drawn from.
+        epoch_order: as of ``train_batches``.
+        per_step: films of a step.
+        steps: ascending.
+    """
     epoch, order = -1, None
     for step in steps:
         records = []
-        for index in range(step * batch_size, (step + 1) * batch_size):
-            if index // len(split) != epoch:
-                epoch = index // len(split)
+        for index in range(step * per_step, (step + 1) * per_step):
+            if index // len(films) != epoch:
+                epoch = index // len(films)
                 order = epoch_order(epoch)
-            records.append(split[order[index % len(split)]])
-        yield to_batch(records, batch_size), [record['patient_id'] for record in records]
+            records.append(films[order[index % len(films)]])
+        yield records
 
 
 def eval_batches(split: FilmSplit, *, batch_size: int) -> Iterator[tuple[dict, list[dict]]]:
@@ -119,8 +144,14 @@ def _eval_batches(split, batch_size):
         yield to_batch(records, batch_size), records
 
 
-def to_batch(records: list[dict], batch_size: int) -> dict:
-    """Records stacked to a batch; missing rows repeat the last record, with ``mask`` False."""
+def to_batch(records: list[dict], batch_size: int, *, weak: Sequence[int] = ()) -> dict:
+    """Records stacked to a batch; missing rows repeat the last record, with ``mask`` False.
+
+    Args:
+        records: up to ``batch_size`` of them.
+        batch_size: rows of the batch.
+        weak: the rows that hold films of ``data.extra_films``.
+    """
     columns = {
         'image': [r['image'] for r in records],
         'label': [np.int32(r['label']) for r in records],
@@ -135,8 +166,8 @@ def to_batch(records: list[dict], batch_size: int) -> dict:
         name: np.stack(rows + rows[-1:] * missing)
         for name, rows in columns.items()
     }
-    batch['mask'] = np.arange(batch_size) < len(records)
-    return batch
+    rows = np.arange(batch_size)
+    return batch | {'mask': rows < len(records), 'weak': np.isin(rows, weak)}
 
 
 def prefetch(batches: Iterator, ahead: int = 2) -> Iterator:

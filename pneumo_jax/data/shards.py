@@ -42,6 +42,7 @@ class ShardedRecords:
 
     Attributes:
         encoding: of the pictures, as in ``data.example``.
+        image_size: their side in pixels.
 
     Raises:
         ShardError: if a shard is missing, cut, extra, or of another conversion.
@@ -51,6 +52,7 @@ class ShardedRecords:
         data_dir = pathlib.Path(data_dir)
         manifest = load_manifest(data_dir)
         self.encoding = manifest['encoding']
+        self.image_size = manifest['image_size']
         if split not in manifest['splits']:
             raise ShardError(
                 f'no split {split!r} in {data_dir}: it has {", ".join(manifest["splits"])}'

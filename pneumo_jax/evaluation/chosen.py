@@ -16,7 +16,6 @@ from pneumo_jax.extent import ExtentReference, fit_reference
 from pneumo_jax.files import write_json
 from pneumo_jax.metrics.calibration import fit_temperature
 from pneumo_jax.metrics.classification import youden_threshold
-from pneumo_jax.metrics.detection import best_score_threshold
 from pneumo_jax.metrics.operating import abstention_region, threshold_at_sensitivity
 from pneumo_jax.thresholds import Thresholds, thresholds_of
 
@@ -93,13 +92,18 @@ def choose(films: ScoredFilms | None, thresholds: Thresholds, *, wanted_error: f
     )
 
 
-def choose_thresholds(films: ScoredFilms) -> Thresholds:
-    """Thresholds for films and boxes, where no checkpoint has them: of an ensemble."""
+def choose_thresholds(films: ScoredFilms, *, learn_shrink: bool = False) -> Thresholds:
+    """Thresholds for films and boxes, where no checkpoint has them: of an ensemble.
+
+    Args:
+        films: of validation.
+        learn_shrink: also by how much boxes are shrunk.
+    """
     known = films.select(films.boxes_known)
-    box = math.inf
-    if any(map(len, known.truths)):
-        box, _ = best_score_threshold(known.truths, known.boxes, known.box_scores)
-    return thresholds_of(films.labels, films.probs, box)
+    located = known.truths, known.boxes, known.box_scores
+    if not any(map(len, known.truths)):
+        located = [], [], []
+    return thresholds_of(films.labels, films.probs, located, learn_shrink=learn_shrink)
 
 
 def write_chosen(path: pathlib.Path, chosen: Chosen, members: Sequence[str]) -> None:

@@ -127,7 +127,9 @@ class BoxFigures:
         ]
         boxes, scores = [boxes for boxes, _ in drawn], [scores for _, scores in drawn]
         self.num_drawn = np.array([len(film) for film in boxes])
-        self.matches = match_films(films.truths, films.boxes, films.box_scores)
+        self.matches = match_films(
+            films.truths, [thresholds.resized(b) for b in films.boxes], films.box_scores
+        )
         film_scores = challenge_film_scores(films.truths, boxes, scores, inclusive=inclusive)
         self.challenge_scores = np.where(known, film_scores, np.nan)
         self._iou_sums = box_iou_sums(films.truths, boxes, scores)

@@ -1,4 +1,4 @@
-"""The networks: a backbone by name, with a film head and a mask head on it."""
+"""The networks: a backbone by name, with a film head and localizers on it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from flax import nnx
 
 from pneumo_jax.models import heads, mobilenet_v1, mobilenet_v2, mobilenet_v3, resnet, vgg
 from pneumo_jax.models.conventions import OWN, normalise
+from pneumo_jax.models.detector import DetectorHead
 from pneumo_jax.models.stages import NUM_STAGES, param_stages
 from pneumo_jax.registry import lookup
 
-__all__ = ['BACKBONES', 'NUM_STAGES', 'FilmModel', 'build_backbone', 'build_model', 'param_stages']
+__all__ = [
+    'BACKBONES',
+    'LOCALIZERS',
+    'NUM_STAGES',
+    'FilmModel',
+    'build_backbone',
+    'build_model',
+    'param_stages',
+]
+
+# What boxes are made of.
+LOCALIZERS = ('mask', 'detector')
 
 # Every builder takes (width, in_channels, conventions, zero_init, dtype, rngs) by keyword and gives
 # a backbone: a module with `in_channels`, `channels`, {stride: number of channels} for the strides
@@ -61,7 +73,7 @@ BACKBONES: dict[str, Callable[..., nnx.Module]] = {
 
 
 class FilmModel(nnx.Module):
-    """A backbone, a pyramid on it, and two heads: is there an opacity on the film, and where.
+    """A backbone, a pyramid on it, and heads: is there an opacity on the film, and where.
 
     Args:
         backbone: a module of ``BACKBONES``.
@@ -69,6 +81,8 @@ class FilmModel(nnx.Module):
         dropout: rate before the film head's dense layer.
         pyramid_channels: width of the pyramid.
         class_head: with logits of the challenge's three classes.
+        weak_head: with a logit that weakly labelled films teach.
+        detector: with the detector beside the mask.
         dtype: of the activations; parameters are float32.
         rngs: source of the initial parameters.
     """
@@ -81,6 +95,8 @@ class FilmModel(nnx.Module):
         dropout: float,
         pyramid_channels: int,
         class_head: bool,
+        weak_head: bool = False,
+        detector: bool = False,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
@@ -93,9 +109,11 @@ class FilmModel(nnx.Module):
             pyramid_channels,
             dropout=dropout,
             class_head=class_head,
+            weak_head=weak_head,
             rngs=rngs,
         )
         self.mask_head = heads.MaskHead(pyramid_channels, rngs=rngs)
+        self.detector = DetectorHead(pyramid_channels, dtype=dtype, rngs=rngs) if detector else None
 
     def __call__(self, images, *, rngs: nnx.Rngs | None = None) -> dict[str, Any]:
         """Logits of a batch of pictures.
@@ -107,20 +125,26 @@ class FilmModel(nnx.Module):
 
         Returns:
             ``film_logits`` float32 [B] and ``mask_logits`` float32 [B,m,m,1], m = S/4; with the
-            class head ``class_logits`` float32 [B,3].
+            class head ``class_logits`` float32 [B,3]; with the weak head ``weak_logits`` float32
+            [B]; with the detector ``heat_logits`` float32 [B,h,h,1] and ``box_sides`` float32
+            [B,h,h,4], h = S/8, as ``DetectorHead`` gives them.
         """
         maps = self.backbone(normalise(images, self.normalisation, self.backbone.in_channels))
         pyramid = self.pyramid(maps)
         films = self.film_head(maps[max(maps)], pyramid, rngs=rngs)
-        return films | {'mask_logits': self.mask_head(pyramid)}
+        outputs = films | {'mask_logits': self.mask_head(pyramid)}
+        return outputs if self.detector is None else outputs | self.detector(pyramid)
 
 
-def build_model(config, *, class_head: bool = False, rngs: nnx.Rngs) -> FilmModel:
+def build_model(
+    config, *, class_head: bool = False, weak_head: bool = False, rngs: nnx.Rngs
+) -> FilmModel:
     """The model that ``config.model`` describes.
 
     Args:
         config: section ``model`` of a run's config (``configs/base.py`` documents the fields).
         class_head: with logits of the challenge's three classes.
+        weak_head: with a logit that weakly labelled films teach.
         rngs: source of the initial parameters, stream ``params``.
 
     Raises:
@@ -143,6 +167,8 @@ def build_model(config, *, class_head: bool = False, rngs: nnx.Rngs) -> FilmMode
         dropout=config.dropout,
         pyramid_channels=config.pyramid_channels,
         class_head=class_head,
+        weak_head=weak_head,
+        detector=config.localizer == 'detector',
         dtype=dtype,
         rngs=rngs,
     )

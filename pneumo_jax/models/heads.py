@@ -7,11 +7,14 @@ from flax import nnx
 
 from pneumo_jax.models.layers import ConvNorm, upsample_to
 
-__all__ = ['MASK_STRIDE', 'NUM_CLASSES', 'FilmHead', 'MaskHead', 'Pyramid']
+__all__ = ['DETECTOR_STRIDE', 'MASK_STRIDE', 'NUM_CLASSES', 'FilmHead', 'MaskHead', 'Pyramid']
 
 # A mask cell covers 4x4 pixels: 16 film pixels of a 1024-pixel film at 256, a 14th of the median
 # box's width.
 MASK_STRIDE = 4
+# A cell of the detector's maps: 32 film pixels of a 1024-pixel film at 256, half the side of the
+# smallest boxes.
+DETECTOR_STRIDE = 8
 # Of the challenge (data.example.CLASS_NAMES).
 NUM_CLASSES = 3
 
@@ -41,14 +44,23 @@ class Pyramid(nnx.Module):
 
 
 class FilmHead(nnx.Module):
-    """One logit a film: is there a lung opacity? And three, if wanted: which class is it of?
+    """One logit a film: is there a lung opacity? And, if wanted, more questions.
 
-    A dense layer behind dropout, on the mean of the backbone's deepest map and the maximum of the
-    pyramid's. The boxes teach the pyramid to see small opacities, which a mean alone dilutes.
+    Three logits: of which class is the film? And one that weakly labelled films teach, whose label
+    means something else. A dense layer each, behind dropout, on the mean of the backbone's deepest
+    map and the maximum of the pyramid's. The boxes teach the pyramid to see small opacities, which
+    a mean alone dilutes.
     """
 
     def __init__(
-        self, deepest: int, features: int, *, dropout: float, class_head: bool, rngs: nnx.Rngs
+        self,
+        deepest: int,
+        features: int,
+        *,
+        dropout: float,
+        class_head: bool,
+        weak_head: bool,
+        rngs: nnx.Rngs,
     ):
         self.dropout = nnx.Dropout(dropout)
         # From zero the first answer is one half for every film. Random weights on a thousand
@@ -57,9 +69,10 @@ class FilmHead(nnx.Module):
         kwargs = {'kernel_init': nnx.initializers.zeros, 'dtype': jnp.float32, 'rngs': rngs}
         self.dense = nnx.Linear(deepest + features, 1, **kwargs)
         self.classes = nnx.Linear(deepest + features, NUM_CLASSES, **kwargs) if class_head else None
+        self.weak = nnx.Linear(deepest + features, 1, **kwargs) if weak_head else None
 
     def __call__(self, deepest, pyramid, *, rngs: nnx.Rngs | None = None) -> dict:
-        """Float32 ``film_logits`` [B] and, if wanted, ``class_logits`` [B,3] of maps [B,h,w,C]."""
+        """Float32 logits of maps [B,h,w,C], as ``FilmModel`` has them."""
         pooled = jnp.concatenate(
             [
                 deepest.astype(jnp.float32).mean(axis=(1, 2)),
@@ -69,7 +82,11 @@ class FilmHead(nnx.Module):
         )
         pooled = self.dropout(pooled, rngs=rngs)
         logits = {'film_logits': self.dense(pooled)[:, 0]}
-        return logits if self.classes is None else logits | {'class_logits': self.classes(pooled)}
+        if self.classes is not None:
+            logits['class_logits'] = self.classes(pooled)
+        if self.weak is not None:
+            logits['weak_logits'] = self.weak(pooled)[:, 0]
+        return logits
 
 
 class MaskHead(nnx.Module):

@@ -85,7 +85,8 @@ def draw_froc(results: dict, films: ScoredFilms, thresholds: Thresholds) -> Figu
     films = films.select(films.boxes_known)
     if not any(len(truth) for truth in films.truths):
         return None
-    matches = match_films(films.truths, films.boxes, films.box_scores)
+    boxes = [thresholds.resized(candidates) for candidates in films.boxes]
+    matches = match_films(films.truths, boxes, films.box_scores)
     rates, sensitivity, _ = froc_curve(matches)
     figure, (axes,) = new_picture(*_SIZE)
     axes.step(rates, sensitivity, where='post', color=COLOURS['main'])
