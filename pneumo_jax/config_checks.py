@@ -16,7 +16,7 @@ from pneumo_jax.data.sampling import SAMPLING_FIELDS
 from pneumo_jax.errors import InputError
 from pneumo_jax.transfer import read_transfer
 
-__all__ = ['check_config']
+__all__ = ['check_answers', 'check_config']
 
 
 def check_config(config) -> None:
@@ -28,7 +28,19 @@ def check_config(config) -> None:
     Raises:
         InputError: names each field at fault on a line of its own, with its value and the remedy.
     """
-    faults = [fault for check in _CHECKS for fault in check(config)]
+    _refuse(config, _CHECKS)
+
+
+def check_answers(config) -> None:
+    """Refuses settings of ``config.eval`` that no finished run can answer films with.
+
+    Args and errors as of ``check_config``; what training alone needs is not looked at.
+    """
+    _refuse(config, (_check_numbers, _check_names, _check_views))
+
+
+def _refuse(config, checks):
+    faults = [fault for check in checks for fault in check(config)]
     if faults:
         raise InputError('\n  '.join(['the config makes no sense:', *faults]))
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from pneumo_jax.config_checks import check_config
+from pneumo_jax.config_checks import check_answers
 from pneumo_jax.errors import InputError
 from pneumo_jax.localizers import Localizer
 from pneumo_jax.sharding import shard_batch
@@ -176,7 +176,7 @@ def _changed(member, changes):
         section[name] = _read(value, section[name], change)
     if member.config.model.localizer == 'mask' != config.model.localizer:
         raise InputError('--eval=localizer=detector: the run has no detector, but a mask alone')
-    check_config(config)
+    check_answers(config)
     return dataclasses.replace(member, config=config)
 
 

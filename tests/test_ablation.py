@@ -8,7 +8,7 @@ import pytest
 from benchmarks import ablation
 from pneumo_jax.errors import InputError
 
-ROWS = {name: ablation.ROWS[name] for name in ('detector', 'own-mask')}
+ROWS = {name: ablation.ROWS[name] for name in ('detector', 'seed-1', 'own-mask')}
 
 
 def run(folder, **changes):
@@ -19,6 +19,11 @@ def run(folder, **changes):
 def cells_of(page):
     lines = [line for line in page.splitlines() if line.startswith('|')][2:]
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+
+
+def results_of(folder, name):
+    path = folder / f'work/evaluations/{name}/results.json'
+    return json.loads(path.read_text(encoding='utf-8'))
 
 
 def test_every_row_names_runs_and_an_earlier_baseline():
@@ -33,21 +38,26 @@ def test_every_row_names_runs_and_an_earlier_baseline():
 def test_the_page_has_the_figures_of_the_evaluations_and_nothing_is_made_twice(tmp_path):
     page = run(tmp_path)
     assert (tmp_path / 'page.md').read_text(encoding='utf-8') == page
-    plain, mask = cells_of(page)
-    for row, name in ((plain, 'detector'), (mask, 'own-mask')):
-        results = json.loads((tmp_path / f'work/evaluations/{name}/results.json').read_text())
+    plain, seed, mask = rows = cells_of(page)
+    found = [results_of(tmp_path, name) for name in ROWS]
+    for row, results in zip(rows, found, strict=True):
         for cell, (group, figure) in ((1, ('boxes', 'challenge_map')), (3, ('film', 'auroc'))):
             assert row[cell].startswith(f'{results[group][figure]["value"]:.3f}')
+    aurocs = [results['film']['auroc']['value'] for results in found]
+    difference = float(seed[4].strip('*').split()[0])
+    assert difference == pytest.approx(aurocs[1] - aurocs[0], abs=6e-4) != 0
     assert (plain[2], plain[4]) == ('', '')
-    # The film's probability is that of the same network; its boxes are others.
+    # Boxes are others, but the film's probability is that of the same network.
+    tables = [tmp_path / f'work/evaluations/{name}/films-test.csv' for name in ROWS]
+    assert tables[0].read_text(encoding='utf-8') != tables[2].read_text(encoding='utf-8')
     assert mask[4] == '+0.000'
-    assert re.fullmatch(r'\d+', plain[5])
+    assert all(re.fullmatch(r'\d+', row[5]) for row in (plain, seed))
     assert mask[5] == ''
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / 'work').rglob('films-*.csv')}
     made |= {path: path.stat().st_mtime_ns for path in (tmp_path / 'work').rglob('training.json')}
     assert run(tmp_path) == page
     assert {path: path.stat().st_mtime_ns for path in made} == made
-    with pytest.raises(InputError, match='80 films of 64 px, not 90'):
+    with pytest.raises(InputError, match='80 films of 64, not 90'):
         run(tmp_path, num_films=90)
     with pytest.raises(InputError, match='num_epochs'):
         run(tmp_path, num_epochs=2)
