@@ -51,11 +51,6 @@ class Extent:
         return laterality(self.zones)
 
     @property
-    def num_zones(self) -> int:
-        """How many of the six zones are touched."""
-        return self.zones.bit_count()
-
-    @property
     def zone_names(self) -> tuple[str, ...]:
         """The touched zones, of ``lung_fields.ZONES``."""
         return tuple(name for i, name in enumerate(ZONES) if self.zones >> i & 1)

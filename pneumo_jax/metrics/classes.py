@@ -11,7 +11,7 @@ from pneumo_jax.data.example import CLASS_NAMES, UNKNOWN_CLASS
 from pneumo_jax.metrics.film_rows import ratio, zero_or_one
 from pneumo_jax.metrics.weights import as_weights
 
-__all__ = ['accuracy', 'balanced_accuracy', 'by_answer', 'class_confusion']
+__all__ = ['balanced_accuracy', 'by_answer', 'class_confusion']
 
 _NUM_CLASSES = len(CLASS_NAMES)
 
@@ -45,22 +45,14 @@ def class_confusion(
     return _counts(class_ids, class_probs.argmax(axis=1), _NUM_CLASSES, weights)
 
 
-def accuracy(counts: np.ndarray) -> float | np.ndarray:
-    """Share of films whose class is answered right.
+def balanced_accuracy(counts: np.ndarray) -> float | np.ndarray:
+    """Mean over the classes that have films of the share of their films answered right.
 
     Args:
         counts: of ``class_confusion``.
 
     Returns:
         In [0, 1], a float or float64 [D]; NaN without films.
-    """
-    return ratio(np.trace(counts), counts.sum(axis=(0, 1)))
-
-
-def balanced_accuracy(counts: np.ndarray) -> float | np.ndarray:
-    """Mean over the classes that have films of the share of their films answered right.
-
-    Args and returns as of ``accuracy``.
     """
     films = counts.sum(axis=1)
     right = np.diagonal(counts).T
