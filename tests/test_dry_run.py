@@ -24,6 +24,7 @@ def test_a_dry_run_says_what_would_be_and_leaves_nothing(phantom_shards, tmp_pat
         assert line in done.stdout, line
 
 
+@pytest.mark.slow
 def test_a_dry_run_refuses_what_training_would(tiny_config, tmp_path):
     tiny_config.num_epochs = 1
     train(tiny_config, tmp_path)

@@ -227,6 +227,7 @@ def test_fault_47_a_corrupt_checkpoint_is_passed_over_with_a_warning(
     assert outcome(tmp_path) == straight
 
 
+@pytest.mark.slow
 def test_in_the_place_of_a_lost_best_comes_the_best_of_the_rest(phantom_shards, tmp_path, caplog):
     # No epoch is so much better than the first.
     fields = {'early_stopping.min_delta': 100.0, 'schedule.name': 'constant'}

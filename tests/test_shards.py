@@ -27,6 +27,7 @@ def write_conversion(folder, seed=0):
     manifest = {
         'format': FORMAT,
         'encoding': 'raw',
+        'image_size': 64,
         'splits': {'train': {'shards': [dataclasses.asdict(shard) for shard in shards]}},
     }
     manifest['fingerprint'] = fingerprint(manifest)

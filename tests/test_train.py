@@ -33,7 +33,7 @@ def test_early_stopping_ends_the_run_and_keeps_the_best(tiny_config, tmp_path):
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
         _, meta = checkpoints.restore_best(last)
     assert meta['epoch'] == 1
-    assert set(meta['thresholds']) == {'film', 'box', 'film_chosen', 'box_chosen'}
+    assert set(meta['thresholds']) == {'film', 'box', 'film_chosen', 'box_chosen', 'shrink'}
     # A finished run is not trained further.
     assert int(train(tiny_config, tmp_path).step) == int(last.step)
 
@@ -72,7 +72,9 @@ def test_films_without_boxes_train_and_evaluate_with_nulls(
     content = evaluate([str(tmp_path)])
     negatives = round((1 - content['prevalence']) * content['num_films'])
     assert content['num_films_with_known_boxes'] == negatives < content['num_films']
-    assert content['boxes']['challenge_map'] == content['mask']['dice'] == {'value': None}
+    for figure in (content['boxes']['challenge_map'], content['mask']['dice']):
+        assert figure['value'] is None
+        assert figure['undefined'] == 'no film has a known true box'
     assert content['film']['accuracy']['value'] is not None
 
 

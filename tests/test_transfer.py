@@ -183,6 +183,7 @@ def test_nonsense_is_refused_with_field_value_and_remedy(fields, message):
         make_phases(config, steps_per_epoch=Fraction(100, 8))
 
 
+@pytest.mark.slow
 def test_stages_join_in_when_told_and_are_fixed_functions_until_then():
     config = config_with(
         **{
@@ -214,6 +215,7 @@ def test_frozen_batch_norms_keep_the_statistics_and_learn_their_scale():
     assert run.moving(1, 'batch_stats') == {5}
 
 
+@pytest.mark.slow
 def test_a_late_stage_begins_like_a_fresh_adam():
     config = config_with(
         **{
