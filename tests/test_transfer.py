@@ -310,6 +310,8 @@ def test_the_defaults_train_as_plain_optax_does():
                 class_known=jnp.zeros(BATCH, bool),
                 mask=target,
                 boxes_known=jnp.ones(BATCH, bool),
+                film_known=jnp.ones(BATCH, bool),
+                weak_known=jnp.zeros(BATCH, bool),
             )
             losses = film_losses(outputs, targets, config.loss)
             stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))

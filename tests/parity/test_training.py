@@ -67,6 +67,8 @@ def test_the_cross_entropy_of_three_classes_is_torch_s(smoothing):
         class_known=jnp.ones(16, bool),
         mask=jnp.zeros((16, 2, 2, 1)),
         boxes_known=jnp.ones(16, bool),
+        film_known=jnp.ones(16, bool),
+        weak_known=jnp.zeros(16, bool),
     )
     outputs = {
         'film_logits': jnp.zeros(16),
