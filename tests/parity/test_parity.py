@@ -2,7 +2,7 @@
 
 These packages are no part of the project; without them the tests are skipped. In an environment of
 its own: ``pip install -c constraints/py311.txt -r constraints/parity.txt -e '.[test]'``, then
-``python -m pytest tests/parity``. Weights and statistics are random; nothing is downloaded.
+``python -m pytest -m '' tests/parity``. Weights and statistics are random; nothing is downloaded.
 """
 
 import dataclasses
