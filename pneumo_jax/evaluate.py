@@ -108,7 +108,7 @@ def evaluate(
             )
         thresholds = choose_thresholds(validation, learn_shrink=ensemble.config.learn_shrink)
     evaluation = Evaluation(
-        about=_about(ensemble, judged, split),
+        about=_about(ensemble, judged, split, changes),
         overlap=dataclasses.asdict(find_overlap(ensemble.members, judged.films)),
         thresholds=thresholds,
         films=films.select(rows),
@@ -241,14 +241,15 @@ def _site(ensemble, place, source, folder, judged):
     return score_films(ensemble, site.films), rows
 
 
-def _about(ensemble: Ensemble, judged: JudgedFilms, split: str) -> dict:
+def _about(ensemble: Ensemble, judged: JudgedFilms, split: str, changes: Sequence[str]) -> dict:
     return {
         'split': split,
         'protocol': judged.protocol,
         'persons_apart': judged.persons_apart,
         'data_fingerprint': judged.fingerprint,
         'num_rejected': judged.num_rejected,
-        'model': ensemble.name,
+        'model': ensemble.name + (f' ({", ".join(changes)})' if changes else ''),
+        'changes': sorted(changes),
         'members': [
             {
                 'model': member.config.model.name,

@@ -161,6 +161,12 @@ def test_other_settings_for_one_evaluation_choose_their_own_thresholds(workdir, 
     assert any(map(len, gated.boxes))
     assert gated.probs.tolist() != plain.probs.tolist()
     assert content['thresholds']['box'] < json.loads(before)['thresholds']['box']
+    # What is chosen under other settings is not taken for the model as it is.
+    assert content['changes'] == sorted(changes)
+    assert 'flip=true' in content['model']
+    member = load_trained(workdir).sha256
+    assert read_chosen(output / CHOSEN_NAME, [member]) is None
+    assert read_chosen(output / CHOSEN_NAME, [member, *changes]) is not None
     # The run's own evaluation stays.
     assert (workdir / 'results.json').read_bytes() == before
     for change, message in (

@@ -19,6 +19,7 @@ ABOUT = {
     'data_fingerprint': 'f',
     'num_rejected': 0,
     'model': 'resnet18',
+    'changes': [],
     'members': [{'model': 'resnet18', 'epoch': 1, 'step': 9, 'params_sha256': '0a', 'init': None}],
 }
 NO_OVERLAP = {'films': 0, 'persons': 0, 'unchecked': 0}

@@ -112,7 +112,8 @@ def write_chosen(path: pathlib.Path, chosen: Chosen, members: Sequence[str]) -> 
     Args:
         path: of the file.
         chosen: the numbers.
-        members: SHA-256 of the parameters of each model whose answers they were chosen on.
+        members: SHA-256 of the parameters of each model whose answers they were chosen on, and
+            the changes of settings under which it gave them.
     """
     content = dataclasses.asdict(chosen) | {'extent': chosen.extent.to_json()}
     write_json(path, {'members': sorted(members)} | _with_null(content))

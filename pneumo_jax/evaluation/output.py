@@ -33,6 +33,7 @@ _ABOUT = (
     'data_fingerprint',
     'num_rejected',
     'model',
+    'changes',
     'members',
 )
 
@@ -92,7 +93,8 @@ def write_evaluation(
     if evaluation.validation is not None:
         write_films(folder / _VALIDATION_NAME, evaluation.validation, thresholds, chosen)
         members = [member['params_sha256'] for member in evaluation.about['members']]
-        write_chosen(folder / CHOSEN_NAME, chosen, members)
+        # What was chosen under other settings is not for the models as they are.
+        write_chosen(folder / CHOSEN_NAME, chosen, [*members, *evaluation.about['changes']])
     if evaluation.site is not None:
         write_films(folder / _SITE_NAME, evaluation.site, thresholds, chosen)
     content = results(
