@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from pneumo_jax import narration
 from pneumo_jax.memory import estimate_memory
 from pneumo_jax.plan import make_plan
-from pneumo_jax.run_config import check_run
 from pneumo_jax.state import create_state
 
 __all__ = ['describe_run']
@@ -28,13 +27,7 @@ def describe_run(config: ConfigDict, workdir: str | pathlib.Path) -> str:
     """
     workdir = pathlib.Path(workdir)
     plan = make_plan(config, workdir)
-    check_run(
-        plan.config,
-        workdir,
-        manifest=plan.manifest,
-        extra=plan.extra_fingerprints,
-        init=plan.start.init,
-    )
+    plan.check(workdir)
     state = jax.eval_shape(lambda: create_state(plan.config, plan.tx, plan.plateau))
     devices, size = plan.mesh.devices.size, plan.manifest['image_size']
     estimate = estimate_memory(state, plan.graphs, plan.config, size, devices)

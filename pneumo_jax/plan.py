@@ -25,6 +25,7 @@ from pneumo_jax.early_stopping import EarlyStopping, make_early_stopping
 from pneumo_jax.errors import InputError
 from pneumo_jax.initial import Start, resolve_start
 from pneumo_jax.optimizer import make_plateau, make_run_optimizer
+from pneumo_jax.run_config import check_run
 from pneumo_jax.schedules import make_schedule
 from pneumo_jax.sharding import check_batch_size, make_mesh
 from pneumo_jax.state import Graphs, model_graphs
@@ -76,6 +77,22 @@ class Plan:
     plateau: optax.GradientTransformation | None
     early_stopping: EarlyStopping
     train_step_at: Callable[[int], Callable]
+
+    def check(self, workdir: pathlib.Path, *, force: bool = False) -> None:
+        """Refuses a workdir that holds a run of another config or data (``run_config.check_run``).
+
+        Args:
+            workdir: of the run.
+            force: warn instead.
+        """
+        check_run(
+            self.config,
+            workdir,
+            manifest=self.manifest,
+            extra=self.extra_fingerprints,
+            init=self.start.init,
+            force=force,
+        )
 
     @property
     def extra_fingerprints(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pneumo_jax.initial import initial_state
 from pneumo_jax.optimizer import plateau_step
 from pneumo_jax.plan import Plan, make_plan
 from pneumo_jax.progress_line import ProgressLine
-from pneumo_jax.run_config import check_run, save_run, saved_environment
+from pneumo_jax.run_config import save_run, saved_environment
 from pneumo_jax.samples import sample_overlays
 from pneumo_jax.sharding import replicate, shard_batch
 from pneumo_jax.signals import StopSignals
@@ -86,14 +86,7 @@ def train(
             explained_out_of_memory(plan.config, num_devices=plan.mesh.devices.size),
             workdir_lock(workdir),
         ):
-            check_run(
-                plan.config,
-                workdir,
-                manifest=plan.manifest,
-                extra=plan.extra_fingerprints,
-                init=plan.start.init,
-                force=force_config,
-            )
+            plan.check(workdir, force=force_config)
             with Checkpoints(workdir) as checkpoints:
                 state, memory = _restore_or_begin(plan, workdir, checkpoints)
                 run = _Run(plan, workdir, checkpoints, stop, state, memory, began)
