@@ -6,9 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pneumo_jax.evaluation.drawn_boxes import (
+    box_matches,
+    challenge_scores,
+    comparable_films,
+    drawn_boxes,
+)
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.metrics import mask
-from pneumo_jax.metrics.box_matches import match_films
 from pneumo_jax.metrics.calibration import brier, ece, log_loss, logit
 from pneumo_jax.metrics.classification import (
     Confusion,
@@ -19,7 +24,7 @@ from pneumo_jax.metrics.classification import (
     within_group_auroc,
 )
 from pneumo_jax.metrics.coco import average_precision
-from pneumo_jax.metrics.detection import box_iou_sums, challenge_film_scores
+from pneumo_jax.metrics.detection import box_iou_sums
 from pneumo_jax.metrics.froc import RATES, sensitivity_at
 from pneumo_jax.metrics.intervals import Share
 from pneumo_jax.metrics.weights import weighted_mean, weighted_ratio, weighted_sums
@@ -109,8 +114,7 @@ def view_figures(films: ScoredFilms, weights: np.ndarray) -> Figures:
 class BoxFigures:
     """Figures of boxes, matched once and weighed often.
 
-    Only films whose boxes are known count, and none at all where none of them has a box: nothing
-    could be found there.
+    Only films of ``drawn_boxes.comparable_films`` count.
 
     Args:
         films: N of them.
@@ -119,20 +123,12 @@ class BoxFigures:
     """
 
     def __init__(self, films: ScoredFilms, thresholds: Thresholds, *, inclusive: bool):
-        known = films.boxes_known & bool(sum(len(truth) for truth in films.truths))
-        self.known = known
-        drawn = [
-            thresholds.select(boxes, scores)
-            for boxes, scores in zip(films.boxes, films.box_scores, strict=True)
-        ]
-        boxes, scores = [boxes for boxes, _ in drawn], [scores for _, scores in drawn]
-        self.num_drawn = np.array([len(film) for film in boxes])
-        self.matches = match_films(
-            films.truths, [thresholds.resized(b) for b in films.boxes], films.box_scores
-        )
-        film_scores = challenge_film_scores(films.truths, boxes, scores, inclusive=inclusive)
-        self.challenge_scores = np.where(known, film_scores, np.nan)
-        self._iou_sums = box_iou_sums(films.truths, boxes, scores)
+        drawn = drawn_boxes(films, thresholds)
+        self.known = comparable_films(films)
+        self.num_drawn = np.array([len(boxes) for boxes in drawn[0]])
+        self.matches = box_matches(films, thresholds)
+        self.challenge_scores = challenge_scores(films, thresholds, inclusive=inclusive)
+        self._iou_sums = box_iou_sums(films.truths, *drawn)
 
     def all(self, weights: np.ndarray) -> Figures:
         """Every figure of boxes; ``films_with_boxes`` and ``boxes_per_film`` count all films."""

@@ -18,9 +18,9 @@ import numpy as np
 
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.comparison.evaluated import EvaluatedRun
+from pneumo_jax.evaluation.drawn_boxes import challenge_scores
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.metrics import classification
-from pneumo_jax.metrics.detection import challenge_film_scores
 from pneumo_jax.metrics.intervals import LEVEL, Bootstrap, Figure
 from pneumo_jax.metrics.weights import weighted_mean
 from pneumo_jax.thresholds import Thresholds
@@ -155,7 +155,7 @@ class _Answers:
         self._labels = films.labels
         self._called = films.probs >= thresholds.film
         self._ranking = classification.Ranking(films.labels, films.probs)
-        self._box_scores = _challenge_scores(films, thresholds, inclusive)
+        self._box_scores = challenge_scores(films, thresholds, inclusive=inclusive)
 
     def figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Float64 [D] by name of ``PAIRED``."""
@@ -167,17 +167,6 @@ class _Answers:
             'specificity': confusion.specificity,
             'challenge_map': weighted_mean(self._box_scores, weights),
         }
-
-
-def _challenge_scores(films, thresholds, inclusive):
-    """The challenge's score of each film, NaN where boxes cannot be compared."""
-    drawn = [thresholds.select(*film) for film in zip(films.boxes, films.box_scores, strict=True)]
-    scores = challenge_film_scores(
-        films.truths, [boxes for boxes, _ in drawn], [s for _, s in drawn], inclusive=inclusive
-    )
-    known = films.boxes_known
-    located = any(len(films.truths[i]) for i in np.flatnonzero(known))
-    return np.where(known & located, scores, math.nan)
 
 
 def _shared(base, run):

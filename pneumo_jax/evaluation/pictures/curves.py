@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from pneumo_jax.evaluation.drawn_boxes import box_matches
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.pictures.style import COLOURS, legend, new_picture, share_axes
 from pneumo_jax.evaluation.text import figure_text, part_of
-from pneumo_jax.metrics.box_matches import match_films
 from pneumo_jax.metrics.classification import pr_curve, roc_curve
 from pneumo_jax.metrics.froc import froc_curve
 from pneumo_jax.thresholds import Thresholds
@@ -85,8 +85,7 @@ def draw_froc(results: dict, films: ScoredFilms, thresholds: Thresholds) -> Figu
     films = films.select(films.boxes_known)
     if not any(len(truth) for truth in films.truths):
         return None
-    boxes = [thresholds.resized(candidates) for candidates in films.boxes]
-    matches = match_films(films.truths, boxes, films.box_scores)
+    matches = box_matches(films, thresholds)
     rates, sensitivity, _ = froc_curve(matches)
     figure, (axes,) = new_picture(*_SIZE)
     axes.step(rates, sensitivity, where='post', color=COLOURS['main'])
