@@ -265,9 +265,9 @@ def _extent_cells(prediction: Prediction) -> tuple[str, ...]:
 
 
 def _caption(prediction, truths):
-    caption = f'predicted {prediction.prob:.2f}'
+    caption = f'p {prediction.prob:.2f}'
     if prediction.positive:
-        caption += f', {prediction.extent.lungs:.0%} of the lungs'
+        caption += f', extent {prediction.extent.lungs:.0%}'
     if prediction.film_id in truths:
         caption += ', truth: ' + ('opacity' if len(truths[prediction.film_id]) else 'none')
     return caption

@@ -1,12 +1,15 @@
 import csv
 import shutil
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pneumo_jax.data.dicom import read_film
-from pneumo_jax.overlay import PREDICTION_COLOUR, TRUTH_COLOUR, draw_film
+from pneumo_jax.extent import Extent
+from pneumo_jax.overlay import PREDICTION_COLOUR, TRUTH_COLOUR, contact_sheet, draw_film
+from pneumo_jax.predict import _caption
 from tests.conftest import run_command
 
 
@@ -130,6 +133,18 @@ def test_fault_63_existing_output_is_kept_without_overwrite(trained_workdir, fil
     assert predict(trained_workdir, output, films[0], '--overwrite').returncode == 0
     assert predict(trained_workdir, output, films[1], '--overwrite').returncode == 0
     assert [row['id'] for row in rows(output / 'predictions.csv')] == [films[1].stem]
+
+
+def test_captions_of_the_sheet_fit_under_their_films():
+    everywhere = Extent(film=1.0, lungs=1.0, right=1.0, left=1.0, zones=63)
+    film = types.SimpleNamespace(film_id='film', prob=1.0, positive=True, extent=everywhere)
+    caption = _caption(film, {'film': np.ones((1, 4))})
+    assert caption == 'p 1.00, extent 100%, truth: opacity'
+    black = [Image.new('RGB', (8, 8))]
+    sheet = np.asarray(contact_sheet(black * 2, [caption, ''], columns=2, side=384))
+    written = (sheet[384:] > 100).any(axis=(0, 2))
+    assert written[:384].any()
+    assert not written[380:].any()
 
 
 def test_files_of_the_same_id_are_refused(trained_workdir, films, tmp_path):
