@@ -1,4 +1,4 @@
-"""What each technique brings: ``python benchmarks/ablation.py --output_dir=build/ablation``.
+"""What each technique brings: ``python -m benchmarks.ablation``.
 
 Makes phantom films, trains what the rows of the table need, evaluates every row on the same test
 films, and writes the table to --page. The same command goes on after an interruption: what is in
@@ -7,18 +7,13 @@ films, and writes the table to --page. The same command goes on after an interru
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
-import os
 import pathlib
-import shutil
-import time
 from collections.abc import Mapping
 
-import jax
 from absl import flags
 
+from benchmarks.rows import HEAD, Row, cache_compiled, evaluate_once, row_lines, train_once
 from configs import smoke
 from data_prep.conversion import convert
 from data_prep.demo_download import CLASSES, IMAGES, LABELS, PERSONS, make_demo
@@ -27,33 +22,12 @@ from pneumo_jax import command
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.data.shards import load_manifest
 from pneumo_jax.errors import InputError
-from pneumo_jax.evaluate import evaluate
-from pneumo_jax.evaluation.comparison import paired_differences
-from pneumo_jax.evaluation.comparison.evaluated import load_evaluated
-from pneumo_jax.files import write_atomically, write_csv, write_json
-from pneumo_jax.train import train
+from pneumo_jax.files import write_atomically, write_csv
 
-__all__ = ['ROWS', 'Row', 'run_ablation']
+__all__ = ['ROWS', 'run_ablation']
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A row of the table.
-
-    Attributes:
-        technique: in words.
-        runs: names of ``RUNS`` that answer together.
-        changes: ``NAME=VALUE`` of ``config.eval``, for this evaluation.
-        baseline: name of the row that it is compared with; '' for none.
-    """
-
-    technique: str
-    runs: tuple[str, ...] = ('detector',)
-    changes: tuple[str, ...] = ()
-    baseline: str = 'detector'
-
-
-_PLAIN = {'model.localizer': 'detector', 'loss.detector.giou': 2.0}
+_PLAIN = {'model.localizer': 'detector'}
 _CHANGES = ('scale', 'shift', 'brightness', 'contrast')
 
 # What differs from the plain detector's config; folders are those of _make_films.
@@ -71,26 +45,36 @@ _PAIR = ('detector', 'seed-1')
 _VIEWS = ('flip=true', 'scales=0.75,1.25')
 _WINNERS = ('film_gate=sqrt', 'learn_shrink=true', 'faint_share=0.3', *_VIEWS)
 
+
+def _row(technique, changes=(), *, runs=('detector',), baseline='detector'):
+    return Row(technique, runs, changes, baseline)
+
+
 ROWS: Mapping[str, Row] = {
-    'detector': Row('**plain detector**', baseline=''),
-    'seed-1': Row('the same, another seed', ('seed-1',)),
-    'mask': Row('mask head, trained alone', ('mask',)),
-    'own-mask': Row("mask head of the plain detector's run", changes=('localizer=mask',)),
-    'no-augmentation': Row('trained without augmentation', ('no-augmentation',)),
-    'classes': Row('trained with a 3-class head of weight 0.1', ('classes',)),
-    'gate-product': Row("box scores times the film's probability", changes=('film_gate=product',)),
-    'gate-sqrt': Row('the root of that product', changes=('film_gate=sqrt',)),
-    'shrink': Row('box size factor learned on validation', changes=('learn_shrink=true',)),
-    'faint-3': Row("boxes under 0.3 of the film's surest dropped", changes=('faint_share=0.3',)),
-    'faint-5': Row("boxes under 0.5 of the film's surest dropped", changes=('faint_share=0.5',)),
-    'flip': Row('mirror image answered too', changes=('flip=true',)),
-    'scales': Row('sizes 0.75 and 1.25 answered too', changes=_VIEWS[1:]),
-    'average': Row('two seeds, maps averaged', _PAIR),
-    'fusion': Row('two seeds, boxes fused', _PAIR, ('merge=fusion',)),
-    'all-average': Row('gate (root), size, 0.3, mirror, sizes, seeds averaged', _PAIR, _WINNERS),
-    'all-fusion': Row('the same, boxes fused', _PAIR, (*_WINNERS, 'merge=fusion')),
-    'half': Row('trained on half of the films', ('half',)),
-    'half-weak': Row('other half as weak films too; against half', ('half-weak',), (), 'half'),
+    'detector': _row('**plain detector**', baseline=''),
+    'seed-1': _row('the same, another seed', runs=('seed-1',)),
+    'mask': _row('mask head, trained alone', runs=('mask',)),
+    'own-mask': _row("mask head of the plain detector's run", ('localizer=mask',)),
+    'no-augmentation': _row('trained without augmentation', runs=('no-augmentation',)),
+    'classes': _row('trained with a 3-class head of weight 0.1', runs=('classes',)),
+    'no-voting': _row("boxes as one cell tells them, no others' votes", ('voting_iou=1',)),
+    'gate-product': _row("box scores times the film's probability", ('film_gate=product',)),
+    'gate-sqrt': _row('the root of that product', ('film_gate=sqrt',)),
+    'shrink': _row('box size factor learned on validation', ('learn_shrink=true',)),
+    'faint-3': _row("boxes under 0.3 of the film's surest dropped", ('faint_share=0.3',)),
+    'faint-5': _row("boxes under 0.5 of the film's surest dropped", ('faint_share=0.5',)),
+    'flip': _row('mirror image answered too', ('flip=true',)),
+    'scales': _row('sizes 0.75 and 1.25 answered too', _VIEWS[1:]),
+    'average': _row('two seeds, maps averaged', runs=_PAIR),
+    'fusion': _row('two seeds, boxes fused', ('merge=fusion',), runs=_PAIR),
+    'all-average': _row(
+        'gate (root), size, 0.3, mirror, sizes, seeds averaged', _WINNERS, runs=_PAIR
+    ),
+    'all-fusion': _row('the same, boxes fused', (*_WINNERS, 'merge=fusion'), runs=_PAIR),
+    'half': _row('trained on half of the films', runs=('half',)),
+    'half-weak': _row(
+        'other half as weak films too; against half', runs=('half-weak',), baseline='half'
+    ),
 }
 
 _DOWNLOAD = dict(images_dir=IMAGES, labels_csv=LABELS, class_info_csv=CLASSES, person_csv=PERSONS)
@@ -98,10 +82,9 @@ _FRACTIONS = (0.35, 0.15, 0.5)
 
 _PAGE = """# What each technique brings, on phantoms
 
-`python benchmarks/ablation.py --output_dir=build/ablation` wrote this page, with {asked}.
+`python -m benchmarks.ablation` wrote this page, with {asked}.
 
-| row | challenge mAP | difference | AUROC | difference | training, processor s |
-| --- | --- | --- | --- | --- | --- |
+{head}
 {rows}
 
 ## Protocol
@@ -167,17 +150,14 @@ def run_ablation(
     for name in dict.fromkeys(name for row in rows.values() for name in row.runs):
         _logger.info('== training %s', name)
         config = _config(name, folder, num_epochs=num_epochs, model=model)
-        seconds[name] = _train(config, folder / 'runs' / name)
+        seconds[name] = train_once(config, folder / 'runs' / name)
+    folders = {name: folder / 'evaluations' / name for name in rows}
     for name, row in rows.items():
-        output_dir = folder / 'evaluations' / name
-        if not (output_dir / 'results.json').exists():
-            _logger.info('== evaluating %s', name)
-            # What an interrupted evaluation left.
-            shutil.rmtree(output_dir, ignore_errors=True)
-            workdirs = [str(folder / 'runs' / run) for run in row.runs]
-            evaluate(workdirs, changes=row.changes, output_dir=str(output_dir))
+        _logger.info('== evaluating %s', name)
+        evaluate_once([folder / 'runs' / run for run in row.runs], row.changes, folders[name])
     text = _PAGE.format(
-        rows='\n'.join(_lines(rows, folder, seconds)),
+        head=HEAD,
+        rows='\n'.join(row_lines(rows, folders, seconds)),
         asked=f'`--num_films={num_films}` and `--num_epochs={num_epochs}`',
         model=f'`configs/smoke.py` ({model}), at most {num_epochs} epochs',
         **_facts(load_manifest(folder / 'films')),
@@ -190,9 +170,7 @@ def main(argv: list[str]) -> None:
     """Runs, and prints the page."""
     command.refuse_arguments(argv)
     values = flags.FLAGS
-    if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-        # Many runs are of the same network.
-        jax.config.update('jax_compilation_cache_dir', f'{values.output_dir}/jax')
+    cache_compiled(values.output_dir)
     numbers = {name: values[name].value for name in ('num_films', 'num_epochs')}
     command.say(run_ablation(values.output_dir, values.page, **numbers))
 
@@ -236,47 +214,6 @@ def _config(name, folder, *, num_epochs, model):
     config.data.dir = str(folder / config.data.dir)
     config.data.extra_dirs = tuple(str(folder / extra) for extra in config.data.extra_dirs)
     return config
-
-
-def _train(config, workdir) -> float:
-    """Trains to the end; returns the processor seconds that it took, over all its starts."""
-    path = workdir / 'training.json'
-    before, finished = time.process_time(), False
-    done = json.loads(path.read_text()) if path.exists() else {'seconds': 0.0, 'finished': False}
-    try:
-        # Of a finished run it checks that this is the config, and no more.
-        train(config, workdir)
-        finished = True
-    finally:
-        if workdir.exists() and not done['finished']:
-            done = {'seconds': done['seconds'] + time.process_time() - before, 'finished': finished}
-            write_json(path, done)
-    return done['seconds']
-
-
-def _lines(rows, folder, seconds):
-    """The table's, one for each row."""
-    folders = [folder / 'evaluations' / name for name in rows]
-    runs = dict(zip(rows, load_evaluated(folders, 'test'), strict=True))
-    for name, row in rows.items():
-        results, cells = runs[name].results, [row.technique]
-        found = row.baseline and paired_differences(runs[row.baseline], runs[name])['figures']
-        for group, figure in (('boxes', 'challenge_map'), ('film', 'auroc')):
-            cells += [_shown(results[group][figure]), found and _shown(found[figure], sign='+')]
-        of_itself = len(row.runs) == 1 and not row.changes
-        cells.append(f'{seconds[row.runs[0]]:.0f}' if of_itself else '')
-        yield f'| {" | ".join(cells)} |'
-
-
-def _shown(figure, sign=''):
-    """With its interval; a difference, which has a sign, in bold where it is surely not 0."""
-    value, low, high = (figure.get(name) for name in ('value', 'low', 'high'))
-    if value is None:
-        return 'undefined'
-    if low is None or low == high:
-        return f'{value:{sign}.3f}'
-    text = f'{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]'
-    return f'**{text}**' if sign and (low > 0 or high < 0) else text
 
 
 def _facts(manifest):

@@ -132,7 +132,7 @@ def get_config() -> ConfigDict:
         {'bce': 0.5, 'soft_iou': 0.5, 'dice': 0.0, 'tversky': 0.0, 'focal': 0.0}
     )
     # Weights of the detector's losses: where middles of boxes are, and how well the boxes fit.
-    config.loss.detector = ConfigDict({'heat': 1.0, 'giou': 1.0})
+    config.loss.detector = ConfigDict({'heat': 0.5, 'giou': 1.0})
     # Both focal losses (Lin et al. 2017, arXiv:1708.02002): the weight of positives against 1 -
     # alpha, and the power that plays down what is easy.
     config.loss.focal = ConfigDict({'alpha': 0.25, 'gamma': 2.0})
@@ -233,6 +233,9 @@ def get_config() -> ConfigDict:
     # Of the detector: a box that overlaps a surer one by more than this IoU is left out. The true
     # boxes of a film hardly ever overlap.
     config.eval.suppression_iou = 0.3
+    # Of the detector: a box becomes the mean of all cells' boxes that overlap it by this IoU or
+    # more, weighted by their heat. 1: it stays as its own cell tells it.
+    config.eval.voting_iou = 0.6
     # How the film's probability p enters the score of its boxes: 'none', 'product' (score p) or
     # 'sqrt' (the root of that).
     config.eval.film_gate = 'none'

@@ -30,8 +30,8 @@ def define_source_flags() -> None:
         'source',
         'rsna',
         list(SOURCES),
-        "Where labels come from: rsna (the challenge's tables), csv (any table with a path and a "
-        'label), folders (a folder for each class).',
+        "Where labels come from: rsna (the challenge's tables), phantom (those of make_demo.py), "
+        'csv (any table with a path and a label), folders (a folder for each class).',
     )
     flags.DEFINE_string(
         'images_dir',

@@ -112,6 +112,7 @@ NUMBERS = {
     'logging.num_overlays': _NOT_NEGATIVE,
     'eval.batch_size': _COUNT,
     'eval.suppression_iou': _SHARE,
+    'eval.voting_iou': _SHARE,
     'eval.faint_share': _SHARE,
     'eval.mask_threshold': Range(0, 1, above=True, below=True),
     'eval.min_box_area': _LESS_THAN_ONE,

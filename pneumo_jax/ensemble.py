@@ -41,7 +41,7 @@ class Answer:
 
 
 # Of config.eval, what decides how answers become boxes; numbers of several members are averaged.
-_NUMBERS = ('mask_threshold', 'min_box_area', 'suppression_iou', 'faint_share')
+_NUMBERS = ('mask_threshold', 'min_box_area', 'suppression_iou', 'voting_iou', 'faint_share')
 _CHOICES = ('film_gate', 'merge', 'learn_shrink')
 
 

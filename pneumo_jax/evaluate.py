@@ -7,6 +7,7 @@ results.json (every figure with its 95 % interval), films-test.csv (every film's
 evaluation-test.html (all of it to read) and pictures-test/. Thresholds, temperature and regions are
 chosen on the validation films of the runs, never on those that are judged.
 
+--pool=DIR, once for each fold of a cross-validation, makes one evaluation of those of its folds;
 --recompute=DIR makes the figures of an evaluation anew from its tables, without model or films.
 
 Research software, not a medical device.
@@ -36,6 +37,7 @@ from pneumo_jax.evaluation.output import (
     results_name,
     write_evaluation,
 )
+from pneumo_jax.evaluation.pooling import pool_evaluations
 from pneumo_jax.evaluation.results import Settings
 from pneumo_jax.evaluation.table import table
 from pneumo_jax.judged_films import JudgedFilms, films_of_folder, films_of_shards, films_of_site
@@ -152,6 +154,11 @@ def main(argv: list[str]) -> int:
     if options.recompute:
         folder = pathlib.Path(options.recompute)
         content = recompute(folder, split=options.split, **given)
+    elif options.pool:
+        place = {'alone': False, 'overwrite': options.overwrite}
+        folder = _output_folder(options.pool, options.output_dir, options.split, **place)
+        folds = {each: read_evaluation(pathlib.Path(each), options.split) for each in options.pool}
+        content = write_evaluation(folder, pool_evaluations(folds), **given)
     else:
         content = evaluate(
             options.workdir,
@@ -185,8 +192,8 @@ def _output_folder(workdirs, output_dir, split, *, alone, overwrite):
     if output_dir is None:
         if not alone:
             raise InputError(
-                'the evaluation of an ensemble, of a folder of films, or under --eval needs '
-                '--output_dir, a folder to write'
+                'the evaluation of an ensemble, of a folder of films, of pooled folds or under '
+                '--eval needs --output_dir, a folder to write'
             )
         return pathlib.Path(workdirs[0])
     folder = pathlib.Path(output_dir)
@@ -318,6 +325,12 @@ if __name__ == '__main__':
         'Folder to write, for ensembles and folders of films; by default the workdir.',
     )
     flags.DEFINE_bool('overwrite', False, 'Replace an earlier evaluation in --output_dir.')
+    flags.DEFINE_multi_string(
+        'pool',
+        [],
+        'Folder of an evaluation of one fold; several for the figures of a cross-validation, from '
+        'their tables: every film answered by the run of its fold.',
+    )
     flags.DEFINE_string(
         'recompute',
         None,

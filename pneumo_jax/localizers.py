@@ -32,7 +32,10 @@ class Localizer:
         self._locate = {'mask': self._in_masks, 'detector': self._at_peaks}[kind]
         self._peaks = jax.jit(
             functools.partial(
-                peaks_to_boxes, image_size=image_size, iou_threshold=config.suppression_iou
+                peaks_to_boxes,
+                image_size=image_size,
+                iou_threshold=config.suppression_iou,
+                voting_iou=config.voting_iou,
             )
         )
 

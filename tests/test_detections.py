@@ -10,7 +10,7 @@ from pneumo_jax.boxes.detections import peaks_to_boxes
 from pneumo_jax.boxes.match import iou_matrix
 
 _CELLS, _SIZE = 16, 128  # cells of 8 pixels
-_STATIC = ('image_size', 'iou_threshold', 'max_boxes', 'num_candidates')
+_STATIC = ('image_size', 'iou_threshold', 'voting_iou', 'max_boxes', 'num_candidates')
 _jitted = jax.jit(peaks_to_boxes, static_argnames=_STATIC)
 _decode = functools.partial(_jitted, image_size=_SIZE, iou_threshold=0.3)
 
@@ -86,6 +86,30 @@ def test_boxes_are_those_of_a_literal_loop(levels, max_boxes, num_candidates):
         np.testing.assert_allclose(scores[film], expected[1])
         suppressed += len(_literal_peaks(heat[film])) > np.count_nonzero(scores[film])
     assert suppressed
+
+
+@pytest.mark.parametrize('voting_iou', [0.3, 0.6])
+def test_a_box_is_the_mean_of_the_cells_that_agree_with_it(voting_iou):
+    heat, sides = _random_maps(np.random.default_rng(9), 8, 1000)
+    alone, _ = _numpy(heat, sides)
+    boxes, scores = _numpy(heat, sides, voting_iou=voting_iou)
+    points = (np.arange(_CELLS) + 0.5) * _SIZE / _CELLS
+    x, y = np.meshgrid(points, points)
+    moved = 0
+    for film in range(8):
+        left, top, right, bottom = np.moveaxis(sides[film].astype(np.float64), -1, 0)
+        corners = np.stack([x - left, y - top, x + right, y + bottom], axis=-1).clip(0, _SIZE)
+        cells = corners.reshape(-1, 4)
+        cells[:, 2:] -= cells[:, :2]
+        for own, box, score in zip(alone[film], boxes[film], scores[film], strict=True):
+            if score > 0:
+                votes = heat[film].ravel() * (iou_matrix(own[None], cells)[0] >= voting_iou)
+                expected = np.average(cells, axis=0, weights=votes)
+                np.testing.assert_allclose(box, expected, atol=1e-3)
+                moved += np.abs(box - own).max() > 1
+            else:
+                assert not box.any()
+    assert moved > 8
 
 
 def test_films_do_not_touch_each_other_and_answers_repeat():

@@ -18,6 +18,10 @@ def _head(dtype=jnp.float32):
     return DetectorHead(FEATURES, dtype=dtype, rngs=nnx.Rngs(0))
 
 
+def _outputs(head, pyramid):
+    return head(pyramid, jnp.zeros((*pyramid.shape[:3], 1)))
+
+
 def _pyramid(batch=2, size=SIZE, dtype=jnp.float32):
     return jax.random.normal(jax.random.key(1), (batch, size // 4, size // 4, FEATURES), dtype)
 
@@ -25,7 +29,7 @@ def _pyramid(batch=2, size=SIZE, dtype=jnp.float32):
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_outputs_are_float32_maps_of_stride_8(dtype):
     head = _head(jnp.dtype(dtype))
-    outputs = head(_pyramid(dtype=jnp.dtype(dtype)))
+    outputs = _outputs(head, _pyramid(dtype=jnp.dtype(dtype)))
     assert {name: (x.shape, x.dtype) for name, x in outputs.items()} == {
         'heat_logits': ((2, 8, 8, 1), jnp.float32),
         'box_sides': ((2, 8, 8, 4), jnp.float32),
@@ -36,7 +40,7 @@ def test_outputs_are_float32_maps_of_stride_8(dtype):
 
 def test_it_starts_with_rare_middles_and_sides_of_an_eighth_of_the_picture():
     for size in (SIZE, 2 * SIZE):
-        outputs = _head()(_pyramid(size=size))
+        outputs = _outputs(_head(), _pyramid(size=size))
         probs = jax.nn.sigmoid(outputs['heat_logits'])
         np.testing.assert_allclose(probs, 0.01, rtol=0.2)
         np.testing.assert_allclose(outputs['box_sides'], size / 8, rtol=0.2)
@@ -45,23 +49,43 @@ def test_it_starts_with_rare_middles_and_sides_of_an_eighth_of_the_picture():
 def test_extreme_features_give_finite_positive_sides():
     head = _head()
     head.sides.bias[...] = jnp.array([-1e9, 1e9, -1e9, 1e9])
-    sides = head(_pyramid())['box_sides']
+    sides = _outputs(head, _pyramid())['box_sides']
     assert np.isfinite(sides).all()
     assert (sides > 0).all()
     assert (sides[..., ::2] < SIZE / 64).all()
     assert (sides[..., 1::2] > SIZE).all()
 
 
-def test_cells_stand_where_the_pixels_are():
-    """A mark on the pyramid shows about the cell of the same place, whichever layer it passes."""
+def _change(head, *, row, column, in_mask):
+    """Heat [h,h] changed by a mark of one cell of the head's in the pyramid or in the mask."""
+    size = 136
+    pyramid = np.zeros((1, size // 4, size // 4, FEATURES), np.float32)
+    mask = np.zeros((1, size // 4, size // 4, 1), np.float32)
+    blank = head(pyramid, mask)['heat_logits']
+    (mask if in_mask else pyramid)[0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 5
+    return np.abs(head(pyramid, mask)['heat_logits'] - blank)[0, :, :, 0]
+
+
+@pytest.mark.parametrize('in_mask', [False, True])
+def test_cells_see_15_cells_about_the_same_place(in_mask):
+    """A mark on either shows about the cell of the same place, whichever layer it passes."""
     head = nnx.view(_head(), use_running_average=True)
-    blank = np.zeros((1, 16, 16, FEATURES), np.float32)
-    marked = blank.copy()
-    marked[0, 10:12, 4:6] = 5
-    change = np.abs(head(marked)['heat_logits'] - head(blank)['heat_logits'])[0, :, :, 0]
+    change = _change(head, row=8, column=7, in_mask=in_mask)
     rows, columns = np.nonzero(change)
-    # Two convolutions of 3x3 reach two cells far.
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 7, 0, 4)
+    # Three convolutions of 3x3, dilated by 1, 2 and 4, reach seven cells far.
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (1, 15, 0, 14)
+
+
+def test_the_detector_does_not_teach_the_mask():
+    # With statistics at rest nothing of the module changes while it is traced.
+    head, pyramid = nnx.view(_head(), use_running_average=True), _pyramid()
+
+    def total(mask_logits):
+        outputs = head(pyramid, mask_logits)
+        return outputs['heat_logits'].sum() + outputs['box_sides'].sum()
+
+    gradient = jax.grad(total)(jnp.ones((2, 16, 16, 1)))
+    np.testing.assert_array_equal(gradient, 0)
 
 
 def test_it_learns_boxes_from_the_features_of_their_cells():
@@ -70,10 +94,10 @@ def test_it_learns_boxes_from_the_features_of_their_cells():
     targets = detector_targets(boxes, np.array([1, 1, 1, 1]), image_size=SIZE, map_size=8)
     graphdef, *parts = nnx.split(_head(), nnx.Param, ...)
     params, stats = map(nnx.to_pure_dict, parts)
-    pyramid, tx = _pyramid(4), optax.adam(optax.cosine_decay_schedule(0.03, 200))
+    pyramid, tx = _pyramid(4), optax.adam(optax.cosine_decay_schedule(0.02, 500))
 
     def losses(params):
-        outputs = nnx.merge(graphdef, params, stats)(pyramid)
+        outputs = _outputs(nnx.merge(graphdef, params, stats), pyramid)
         heat = heat_loss(outputs['heat_logits'], targets['heat'])
         giou = giou_loss(outputs['box_sides'], targets['sides'], targets['sides_weight'])
         return heat.mean() + giou.mean(), (heat, giou)
@@ -85,7 +109,7 @@ def test_it_learns_boxes_from_the_features_of_their_cells():
         return (optax.apply_updates(params, updates), opt_state), both
 
     start = (params, tx.init(params))
-    _, (heat, giou) = jax.jit(lambda c: jax.lax.scan(step, c, length=200))(start)
+    _, (heat, giou) = jax.jit(lambda c: jax.lax.scan(step, c, length=500))(start)
     assert heat[0].min() > 2
     assert heat[-1].max() < 0.1
     assert giou[-1].max() < 0.1

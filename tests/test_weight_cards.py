@@ -234,6 +234,7 @@ def test_cards_outlive_json():
 def test_a_run_counts_by_its_films_and_by_its_own_start():
     start = {'sha256': 'x', 'card': Card(saw=(NIH,), file='README.md').to_json()}
     assert card_of_run({'source': 'csv'}) is None
+    assert card_of_run({'source': 'phantom'}) is None
     assert card_of_run({'source': 'csv', 'init': {'sha256': 'x', 'card': None}}) is None
     assert card_of_run({'source': 'rsna'}) == Card(saw=(RSNA,), file='config.json')
     # Older runs do not say, and RSNA's was the only source for long.

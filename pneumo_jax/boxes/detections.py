@@ -16,6 +16,7 @@ def peaks_to_boxes(
     *,
     image_size: int,
     iou_threshold: float,
+    voting_iou: float = 1.0,
     max_boxes: int = 8,
     num_candidates: int = 100,
 ) -> tuple[jax.Array, jax.Array]:
@@ -25,7 +26,9 @@ def peaks_to_boxes(
     section 4). Of cells of equal heat that touch, by sides or corners, the first in reading order
     stands for all, and none where one of them touches a higher cell. The surest peaks are then
     taken one by one, each leaving out those it overlaps: the greedy non-maximum suppression of
-    Neubeck and Van Gool (2006). Equal scores keep the reading order of their cells.
+    Neubeck and Van Gool (2006). Equal scores keep the reading order of their cells. Each box may
+    then become the mean of all cells' boxes that agree with it, weighted by their heat, since one
+    cell's sides are noisy: box voting (Gidaris and Komodakis 2015, arXiv:1505.01749, section 5).
 
     Args:
         heat_probs: float32 [B,m,m,1] in [0, 1]: is the middle of a box here?
@@ -33,6 +36,7 @@ def peaks_to_boxes(
             the left, upper, right and lower side of its box.
         image_size: side of the square picture in pixels.
         iou_threshold: a box that overlaps a surer one by more than this IoU is left out.
+        voting_iou: boxes of other cells vote that overlap it by at least this IoU; 1: none.
         max_boxes: of a film at most, the surest.
         num_candidates: so many of the surest peaks of a film are looked at.
 
@@ -54,20 +58,23 @@ def peaks_to_boxes(
         _film_boxes,
         image_size=image_size,
         iou_threshold=iou_threshold,
+        voting_iou=voting_iou,
         max_boxes=max_boxes,
         num_candidates=num_candidates,
     )
     return jax.vmap(film_boxes)(heat_probs[..., 0], box_sides)
 
 
-def _film_boxes(heat, sides, *, image_size, iou_threshold, max_boxes, num_candidates):
+def _film_boxes(heat, sides, *, image_size, iou_threshold, voting_iou, max_boxes, num_candidates):
     """Boxes [max_boxes,4] and scores [max_boxes] of one film: heat [m,m], sides [m,m,4]."""
-    corners = _corners(sides, image_size).reshape(-1, 4)
-    has_area = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    cells = _corners(sides, image_size).reshape(-1, 4)
+    has_area = (cells[:, 2:] > cells[:, :2]).all(axis=1)
     scores = jnp.where(_peaks(heat).ravel() & has_area, heat.ravel(), 0.0)
     # Of equal scores the first comes first.
     scores, index = jax.lax.top_k(scores, min(num_candidates, scores.size))
-    corners, scores = _suppress(corners[index], scores, iou_threshold, max_boxes)
+    corners, scores = _suppress(cells[index], scores, iou_threshold, max_boxes)
+    if voting_iou < 1:
+        corners = _voted(corners, cells, heat.ravel(), voting_iou)
     return jnp.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1), scores
 
 
@@ -116,6 +123,18 @@ def _suppress(corners, scores, iou_threshold, max_boxes):
 
     _, (corners, scores) = jax.lax.scan(take, scores, length=max_boxes)
     return jnp.where((scores > 0)[:, None], corners, 0.0), scores
+
+
+def _voted(corners, cells, weights, voting_iou):
+    """Corners [k,4], each the weighted mean of those [n,4] of the cells that agree with it."""
+
+    def mean(box):
+        votes = jnp.where(_iou(cells, box) >= voting_iou, weights, 0.0)
+        # A row without a box has no votes, and stays zero.
+        total = votes.sum()
+        return (votes[:, None] * cells).sum(axis=0) / jnp.where(total > 0, total, 1.0)
+
+    return jax.vmap(mean)(corners)
 
 
 def _iou(corners, other):

@@ -133,7 +133,9 @@ class FilmModel(nnx.Module):
         pyramid = self.pyramid(maps)
         films = self.film_head(maps[max(maps)], pyramid, rngs=rngs)
         outputs = films | {'mask_logits': self.mask_head(pyramid)}
-        return outputs if self.detector is None else outputs | self.detector(pyramid)
+        if self.detector is None:
+            return outputs
+        return outputs | self.detector(pyramid, outputs['mask_logits'])
 
 
 def build_model(

@@ -93,6 +93,7 @@ class ConvNorm(nnx.Module):
         features: output channels.
         kernel: side of the square kernel, odd.
         stride: step of the kernel in both directions.
+        dilation: step between the cells that the kernel looks at; over 1 not with depthwise ones.
         groups: channel groups; ``in_features`` makes the convolution depthwise.
         act: activation, or None for a linear output.
         batch_norm: False leaves the normalisation out and gives the convolution a bias.
@@ -110,6 +111,7 @@ class ConvNorm(nnx.Module):
         kernel: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
         groups: int = 1,
         act: Callable | None = jax.nn.relu,
         batch_norm: bool = True,
@@ -118,12 +120,14 @@ class ConvNorm(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
+        span = (kernel - 1) * dilation + 1
         self.conv = Conv(
             in_features,
             features,
             (kernel, kernel),
             strides=(stride, stride),
-            padding=conv_padding(conventions.padding, kernel, stride, depthwise=groups > 1),
+            padding=conv_padding(conventions.padding, span, stride, depthwise=groups > 1),
+            kernel_dilation=(dilation, dilation),
             feature_group_count=groups,
             use_bias=not batch_norm,
             kernel_init=he_normal,
