@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -17,7 +18,7 @@ from pneumo_jax.steps import make_predict_step
 from pneumo_jax.trained import TrainedModel, load_trained
 from pneumo_jax.views import DETECTOR_MAPS
 
-__all__ = ['Answer', 'Ensemble', 'load_ensemble']
+__all__ = ['Answer', 'Ensemble', 'fold_name', 'load_ensemble']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +148,7 @@ def load_ensemble(workdirs: Sequence[str], changes: Sequence[str] = ()) -> Ensem
     """The best checkpoints of runs.
 
     Args:
-        workdirs: of the runs.
+        workdirs: of the runs; one of ``pneumo_jax.cross_validate`` stands for those of its folds.
         changes: ``NAME=VALUE`` of fields of ``config.eval`` that are to be other than in training,
             or ``localizer=mask`` for the mask of a run with the detector. Thresholds that were
             chosen under other settings hold no more then.
@@ -158,9 +159,22 @@ def load_ensemble(workdirs: Sequence[str], changes: Sequence[str] = ()) -> Ensem
     """
     if not workdirs:
         raise InputError('no model: give --workdir=W, a run of pneumo_jax.main')
+    workdirs = [run for workdir in workdirs for run in _runs_of(workdir)]
     if len(set(workdirs)) < len(workdirs):
         raise InputError(f'a workdir is named twice among {", ".join(workdirs)}: name each once')
     return Ensemble([_changed(load_trained(workdir), changes) for workdir in workdirs])
+
+
+def fold_name(number: int) -> str:
+    """Folder of a fold's run in the workdir of a cross-validation."""
+    return f'fold{number}'
+
+
+def _runs_of(workdir):
+    folds = [pathlib.Path(workdir) / fold_name(0)]
+    while folds[-1].exists():
+        folds.append(pathlib.Path(workdir) / fold_name(len(folds)))
+    return [str(fold) for fold in folds[:-1]] or [workdir]
 
 
 def _changed(member, changes):

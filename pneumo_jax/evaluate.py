@@ -2,8 +2,9 @@
 
 On a split of the run's shards, of other shards (--data_dir), or on any folder of films with labels
 (--images_dir, --labels_csv and what else data_prep/convert.py takes). Several --workdir answer
-together, as an ensemble. Prints a table, and writes into the workdir, or into --output_dir,
-results.json (every figure with its 95 % interval), films-test.csv (every film's answer),
+together, as an ensemble, and so do the folds in the workdir of a cross-validation. Prints a table,
+and writes into the workdir, or into --output_dir, results.json (every figure with its 95 %
+interval), films-test.csv (every film's answer),
 evaluation-test.html (all of it to read) and pictures-test/. Thresholds, temperature and regions are
 chosen on the validation films of the runs, never on those that are judged.
 
@@ -91,7 +92,7 @@ def evaluate(
     """
     ensemble = load_ensemble(workdirs, changes)
     # The workdir is for the run as it is.
-    alone = len(workdirs) == 1 and source is None and not changes
+    alone = len(ensemble.members) == 1 and source is None and not changes
     folder = _output_folder(workdirs, output_dir, split, alone=alone, overwrite=overwrite)
     judged = _judged_films(ensemble, split, data_dir, source, folder)
     films = score_films(ensemble, judged.films)

@@ -7,17 +7,11 @@ written. What is compiled is kept for the next start, in the folder JAX_COMPILAT
 default ~/.cache/pneumo_jax.
 """
 
-import logging
-import os
-import pathlib
-
-import jax
 from absl import flags
 from ml_collections import config_flags
 
 from pneumo_jax import command, dry_run, train
-
-log = logging.getLogger(__name__)
+from pneumo_jax.compilation_cache import cache_compilations
 
 
 def main(argv: list[str]) -> None:
@@ -28,21 +22,10 @@ def main(argv: list[str]) -> None:
     if options.dry_run:
         command.say(dry_run.describe_run(options.config, options.workdir))
         return
-    _cache_compilations()
+    cache_compilations()
     train.train(
         options.config, options.workdir, force_config=options.force_config, ends_process=True
     )
-
-
-def _cache_compilations() -> None:
-    if 'JAX_COMPILATION_CACHE_DIR' in os.environ:
-        return
-    try:
-        caches = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache')
-    except RuntimeError:
-        log.warning('no home folder: set JAX_COMPILATION_CACHE_DIR to keep what is compiled')
-        return
-    jax.config.update('jax_compilation_cache_dir', str(caches / 'pneumo_jax'))
 
 
 if __name__ == '__main__':

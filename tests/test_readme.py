@@ -21,6 +21,7 @@ QUICK = {
     'data_prep/make_demo.py': ['--num_films=60'],
     'data_prep/convert.py': ['--image_size=64'],
     'pneumo_jax.main': ['--config.num_epochs=1', '--config.batch_size=8'],
+    'pneumo_jax.cross_validate': ['--config.num_epochs=1', '--config.batch_size=8'],
 }
 QUICK_MODELS = {
     'configs/resnet.py': '--config.model.name=resnet_tiny',
@@ -33,7 +34,17 @@ def commands_of(page):
     text = (ROOT / page).read_text(encoding='utf-8')
     blocks = re.findall(r'```bash\n(.*?)```', text, flags=re.DOTALL)
     lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
-    return [shlex.split(line) for line in lines if line.strip()]
+    return [command for line in lines if line.strip() for command in unrolled(shlex.split(line))]
+
+
+def unrolled(command):
+    """The commands of ``for NAME in VALUES; do COMMAND; done``; any other as it is."""
+    if command[0] != 'for':
+        return [command]
+    words = [word.rstrip(';') for word in command]
+    start, end = words.index('do'), words.index('done')
+    name, body = '$' + words[1], words[start + 1 : end]
+    return [[word.replace(name, value) for word in body] for value in words[3:start]]
 
 
 def quickened(command):
@@ -119,10 +130,15 @@ def test_commands_of_the_evaluation_page_work(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures('shards')
 def test_commands_of_the_localizer_page_work(tmp_path):
+    arrays = as_file(random_arrays('mobilenet_v2'), 'mobilenet_v2', 'torchvision').arrays
+    save_file(arrays, tmp_path / 'FILE')
+    (tmp_path / 'shards_other').symlink_to('shards')
     commands = commands_of('docs/localizer.md')
-    assert len(commands) == 5
+    assert len(commands) == 14
     said = [run_in(tmp_path, quickened(command)) for command in commands]
     assert 'detector-mask' in said[3]
+    other = json.loads((tmp_path / 'runs' / 'other' / 'results.json').read_text())
+    assert len(other['members']) == 3
     results = json.loads((tmp_path / 'runs' / 'detector-flip' / 'results.json').read_text())
     assert results['num_films'] > 0
 
