@@ -40,6 +40,8 @@ RUNS: Mapping[str, Mapping] = {
     'imagenet': _WEIGHTS | _PLAIN_AUGMENTATION,
     'augmented': _WEIGHTS,
     'phantoms': _PHANTOMS,
+    'seed-1': _PHANTOMS | {'seed': 1},
+    'seed-2': _PHANTOMS | {'seed': 2},
     'mask': _PHANTOMS | {'model.localizer': 'mask'},
     'weak': _PHANTOMS | {'data.extra_dirs': ('weak',)},
     'scratch': {'model.init_from': '', 'transfer.frozen_stages': 0, 'transfer.stage_decay': 1.0}
@@ -47,24 +49,31 @@ RUNS: Mapping[str, Mapping] = {
 }
 
 
-def _row(technique, changes=(), *, run='phantoms', baseline='phantoms'):
-    return Row(technique, (run,), changes, baseline)
+_SEEDS = ('phantoms', 'seed-1', 'seed-2')
+
+
+def _row(technique, changes=(), *, runs=('phantoms',), baseline='phantoms'):
+    return Row(technique, runs, changes, baseline)
 
 
 ROWS: Mapping[str, Row] = {
     'phantoms': _row('**`configs/detector.py`**, phantoms first', baseline=''),
     'own-mask': _row('mask of the same runs', ('localizer=mask', 'film_gate=none')),
     'own-mask-gate': _row('the same, gated', ('localizer=mask',)),
-    'mask': _row('mask head, trained alone', ('film_gate=none',), run='mask'),
-    'augmented': _row('without phantoms', run='augmented'),
-    'imagenet': _row('without phantoms, usual augmentation', run='imagenet'),
-    'weak': _row('weakly labelled films beside the boxed ones', run='weak'),
+    'seed-1': _row('another seed', runs=('seed-1',)),
+    'seeds': _row('three seeds together', runs=_SEEDS),
+    'seeds-mask': _row('their masks', ('localizer=mask', 'film_gate=none'), runs=_SEEDS),
+    'mask': _row('mask head, trained alone', ('film_gate=none',), runs=('mask',)),
+    'augmented': _row('without phantoms', runs=('augmented',)),
+    'imagenet': _row('without phantoms, usual augmentation', runs=('imagenet',)),
+    'weak': _row('weakly labelled films beside the boxed ones', runs=('weak',)),
     'no-gate': _row("box scores without the film's probability", ('film_gate=none',)),
     'no-flip': _row('without the mirror image', ('flip=false',)),
+    'average': _row('maps averaged, not boxes fused', ('merge=average',)),
     'no-voting': _row("boxes as one cell tells them, no others' votes", ('voting_iou=1',)),
     'faint': _row("boxes under half of the film's surest dropped", ('faint_share=0.5',)),
     'shrink': _row('box size factor learned on validation', ('learn_shrink=true',)),
-    'scratch': _row('from random weights, all of them learning', run='scratch'),
+    'scratch': _row('from random weights, all of them learning', runs=('scratch',)),
 }
 
 _PAGE = """# What helps when boxed films are few
@@ -134,12 +143,12 @@ def run_few_films(
     for fold in range(num_folds):
         _convert(folder / f'fold{fold}', image_size, split=f'kfold:{num_folds}:{fold}', **download)
     first = {'num_epochs': phantom_epochs, 'batch_size': 32} | _WEIGHTS
-    if any(RUNS[row.runs[0]].get('model.init_from') == 'phantoms' for row in rows.values()):
+    if any(RUNS[run]['model.init_from'] == 'phantoms' for row in rows.values() for run in row.runs):
         _make_phantoms(folder, num_phantoms, image_size)
         config = _config(first, folder / 'phantoms', places, changes)
         train_once(config, folder / 'runs' / 'phantoms')
     seconds = {}
-    for name in dict.fromkeys(row.runs[0] for row in rows.values()):
+    for name in dict.fromkeys(run for row in rows.values() for run in row.runs):
         seconds[name] = 0.0
         for fold in range(num_folds):
             _logger.info('== training %s, fold %d', name, fold)
@@ -147,7 +156,9 @@ def run_few_films(
             seconds[name] += train_once(config, folder / 'runs' / f'{name}-{fold}')
     folders = {name: folder / 'evaluations' / name for name in rows}
     for name, row in rows.items():
-        _evaluate(folder / 'runs' / row.runs[0], row.changes, folders[name], num_folds)
+        _evaluate(
+            [folder / 'runs' / run for run in row.runs], row.changes, folders[name], num_folds
+        )
     text = _PAGE.format(
         head=HEAD,
         rows='\n'.join(row_lines(rows, folders, seconds)),
@@ -209,12 +220,12 @@ def _config(differences, data_dir, places, changes):
     return config
 
 
-def _evaluate(workdir, changes, output_dir, num_folds):
+def _evaluate(runs, changes, output_dir, num_folds):
     """Of each fold, and of all of them pooled, in ``output_dir`` itself."""
     folds = {}
     for fold in range(num_folds):
         part = output_dir / f'fold{fold}'
-        evaluate_once([workdir.with_name(f'{workdir.name}-{fold}')], changes, part)
+        evaluate_once([run.with_name(f'{run.name}-{fold}') for run in runs], changes, part)
         folds[str(part)] = read_evaluation(part, 'test')
     if not (output_dir / 'results.json').exists():
         pooled = pool_evaluations(folds)

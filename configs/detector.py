@@ -31,4 +31,5 @@ def get_config():
     config.early_stopping.mode = 'min'
     config.eval.film_gate = 'product'
     config.eval.flip = True
+    config.eval.merge = 'fusion'
     return config

@@ -185,8 +185,8 @@ def _read_chosen(ensemble, workdirs, path) -> Chosen | None:
         )
     file = pathlib.Path(path or pathlib.Path(workdirs[0]) / CHOSEN_NAME)
     chosen = read_chosen(file, members)
-    if chosen is None and path is not None:
-        raise InputError(f'--calibration={path} is not there, or of other models than --workdir')
+    if chosen is None and (path is not None or len(members) > 1):
+        raise InputError(f'--calibration: {file} is not there, or of other models than --workdir')
     if chosen is None:
         log.info(
             '%s has no %s of this checkpoint: run pneumo_jax.evaluate for calibrated probabilities '

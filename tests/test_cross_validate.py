@@ -9,6 +9,7 @@ from pneumo_jax.cross_validate import cross_validate
 from pneumo_jax.ensemble import load_ensemble
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluate import evaluate
+from pneumo_jax.evaluation.chosen import read_chosen
 from pneumo_jax.evaluation.film_table import read_films
 from pneumo_jax.evaluation.results import Settings
 
@@ -62,6 +63,8 @@ def test_every_film_is_answered_once_by_a_run_that_did_not_know_it(folds, tiny_c
     assert [member.sha256 for member in load_ensemble([str(workdir)]).members] == members
     with pytest.raises(InputError, match='named twice'):
         load_ensemble([str(workdir), str(workdir / 'fold1')])
+    # Prediction finds their thresholds there.
+    assert read_chosen(workdir / 'calibration.json', members).thresholds.film > 0
     together = evaluate(
         [str(workdir)], data_dir=folds[0], output_dir=str(tmp_path / 'all'), settings=QUICK
     )

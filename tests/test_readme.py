@@ -27,6 +27,7 @@ QUICK_MODELS = {
     'configs/resnet.py': '--config.model.name=resnet_tiny',
     'configs/mobilenet.py': '--config.model.name=mobilenet_tiny',
     'configs/smoke.py': '--config.model.name=resnet_tiny',
+    'configs/detector.py': '--config.model.name=mobilenet_tiny',
 }
 
 
@@ -130,8 +131,9 @@ def test_commands_of_the_evaluation_page_work(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures('shards')
 def test_commands_of_the_localizer_page_work(tmp_path):
-    arrays = as_file(random_arrays('mobilenet_v2'), 'mobilenet_v2', 'torchvision').arrays
-    save_file(arrays, tmp_path / 'FILE')
+    # The weights of a run stand for those of ImageNet.
+    train = ['python', '-m', 'pneumo_jax.main', '--config=configs/mobilenet.py', '--workdir=FILE']
+    run_in(tmp_path, quickened([*train, '--config.data.dir=shards']))
     (tmp_path / 'shards_other').symlink_to('shards')
     commands = commands_of('docs/localizer.md')
     assert len(commands) == 14
