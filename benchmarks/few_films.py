@@ -48,7 +48,6 @@ RUNS: Mapping[str, Mapping] = {
     | {'transfer.batch_norm': 'train'},
 }
 
-
 _SEEDS = ('phantoms', 'seed-1', 'seed-2')
 
 
@@ -156,9 +155,8 @@ def run_few_films(
             seconds[name] += train_once(config, folder / 'runs' / f'{name}-{fold}')
     folders = {name: folder / 'evaluations' / name for name in rows}
     for name, row in rows.items():
-        _evaluate(
-            [folder / 'runs' / run for run in row.runs], row.changes, folders[name], num_folds
-        )
+        runs = [folder / 'runs' / run for run in row.runs]
+        _evaluate(runs, row.changes, folders[name], num_folds)
     text = _PAGE.format(
         head=HEAD,
         rows='\n'.join(row_lines(rows, folders, seconds)),
