@@ -42,13 +42,14 @@ RUNS: Mapping[str, Mapping] = {
     'phantoms': _PHANTOMS,
     'seed-1': _PHANTOMS | {'seed': 1},
     'seed-2': _PHANTOMS | {'seed': 2},
-    'mask': _PHANTOMS | {'model.localizer': 'mask'},
+    'mask': _PHANTOMS | {'model.localizer': 'mask', 'eval.merge': 'average'},
     'weak': _PHANTOMS | {'data.extra_dirs': ('weak',)},
     'scratch': {'model.init_from': '', 'transfer.frozen_stages': 0, 'transfer.stage_decay': 1.0}
     | {'transfer.batch_norm': 'train'},
 }
 
 _SEEDS = ('phantoms', 'seed-1', 'seed-2')
+_MASK = ('localizer=mask', 'merge=average')
 
 
 def _row(technique, changes=(), *, runs=('phantoms',), baseline='phantoms'):
@@ -57,11 +58,11 @@ def _row(technique, changes=(), *, runs=('phantoms',), baseline='phantoms'):
 
 ROWS: Mapping[str, Row] = {
     'phantoms': _row('**`configs/detector.py`**, phantoms first', baseline=''),
-    'own-mask': _row('mask of the same runs', ('localizer=mask', 'film_gate=none')),
-    'own-mask-gate': _row('the same, gated', ('localizer=mask',)),
+    'own-mask': _row('mask of the same runs', (*_MASK, 'film_gate=none')),
+    'own-mask-gate': _row('the same, gated', _MASK),
     'seed-1': _row('another seed', runs=('seed-1',)),
     'seeds': _row('three seeds together', runs=_SEEDS),
-    'seeds-mask': _row('their masks', ('localizer=mask', 'film_gate=none'), runs=_SEEDS),
+    'seeds-mask': _row('their masks', (*_MASK, 'film_gate=none'), runs=_SEEDS),
     'mask': _row('mask head, trained alone', ('film_gate=none',), runs=('mask',)),
     'augmented': _row('without phantoms', runs=('augmented',)),
     'imagenet': _row('without phantoms, usual augmentation', runs=('imagenet',)),

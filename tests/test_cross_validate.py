@@ -8,7 +8,6 @@ from data_prep.options import Options
 from pneumo_jax.cross_validate import cross_validate
 from pneumo_jax.ensemble import load_ensemble
 from pneumo_jax.errors import InputError
-from pneumo_jax.evaluate import evaluate
 from pneumo_jax.evaluation.chosen import read_chosen
 from pneumo_jax.evaluation.film_table import read_films
 from pneumo_jax.evaluation.results import Settings
@@ -65,7 +64,3 @@ def test_every_film_is_answered_once_by_a_run_that_did_not_know_it(folds, tiny_c
         load_ensemble([str(workdir), str(workdir / 'fold1')])
     # Prediction finds their thresholds there.
     assert read_chosen(workdir / 'calibration.json', members).thresholds.film > 0
-    together = evaluate(
-        [str(workdir)], data_dir=folds[0], output_dir=str(tmp_path / 'all'), settings=QUICK
-    )
-    assert [member['params_sha256'] for member in together['members']] == members
