@@ -13,12 +13,11 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from benchmarks.rows import HEAD, Row, cache_compiled, evaluate_once, row_lines, train_once
+from benchmarks.rows import HEAD, Row, convert_once, evaluate_once, row_lines, train_once
 from configs import smoke
-from data_prep.conversion import convert
 from data_prep.demo_download import CLASSES, IMAGES, LABELS, PERSONS, make_demo
-from data_prep.options import Options
 from pneumo_jax import command
+from pneumo_jax.compilation_cache import cache_compilations
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.data.shards import load_manifest
 from pneumo_jax.errors import InputError
@@ -170,7 +169,7 @@ def main(argv: list[str]) -> None:
     """Runs, and prints the page."""
     command.refuse_arguments(argv)
     values = flags.FLAGS
-    cache_compiled(values.output_dir)
+    cache_compilations()
     numbers = {name: values[name].value for name in ('num_films', 'num_epochs')}
     command.say(run_ablation(values.output_dir, values.page, **numbers))
 
@@ -199,12 +198,8 @@ def _make_films(folder, *, num_films, image_size):
 
 
 def _convert(folder, name, image_size, **division):
-    if (folder / name).exists():
-        return
     paths = {field: str(folder / 'download' / path) for field, path in _DOWNLOAD.items()}
-    options = Options(output_dir=str(folder / name), image_size=image_size, **paths, **division)
-    if convert(options):
-        raise InputError(f'the films could not be converted: delete {folder} and begin anew')
+    convert_once(folder / name, image_size, **paths, **division)
 
 
 def _config(name, folder, *, num_epochs, model):

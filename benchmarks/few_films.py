@@ -15,22 +15,19 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from benchmarks.rows import HEAD, Row, cache_compiled, evaluate_once, row_lines, train_once
+from benchmarks.rows import HEAD, Row, convert_once, evaluate_once, row_lines, train_once
 from configs import base, detector
-from data_prep.conversion import convert
 from data_prep.demo_download import CLASSES, IMAGES, LABELS, PERSONS, make_demo
-from data_prep.options import Options
 from pneumo_jax import command
+from pneumo_jax.compilation_cache import cache_compilations
 from pneumo_jax.data.shards import load_manifest
-from pneumo_jax.errors import InputError
+from pneumo_jax.evaluate import DEFAULT_WANTED_ERROR
 from pneumo_jax.evaluation.output import read_evaluation, write_evaluation
 from pneumo_jax.evaluation.pooling import pool_evaluations
 from pneumo_jax.evaluation.results import Settings
 from pneumo_jax.files import write_atomically
 
 __all__ = ['ROWS', 'run_few_films']
-
-_WANTED_ERROR = 0.05
 
 _PLAIN_AUGMENTATION = {f'augment.{k}': v for k, v in base.get_config().augment.items()}
 _WEIGHTS, _PHANTOMS = {'model.init_from': 'weights'}, {'model.init_from': 'phantoms'}
@@ -141,7 +138,9 @@ def run_few_films(
     rows = {name: row for name, row in rows.items() if weak_dir or row.runs != ('weak',)}
     places = {'weights': weights, 'weak': weak_dir, 'phantoms': str(folder / 'runs' / 'phantoms')}
     for fold in range(num_folds):
-        _convert(folder / f'fold{fold}', image_size, split=f'kfold:{num_folds}:{fold}', **download)
+        convert_once(
+            folder / f'fold{fold}', image_size, split=f'kfold:{num_folds}:{fold}', **download
+        )
     first = {'num_epochs': phantom_epochs, 'batch_size': 32} | _WEIGHTS
     if any(RUNS[run]['model.init_from'] == 'phantoms' for row in rows.values() for run in row.runs):
         _make_phantoms(folder, num_phantoms, image_size)
@@ -177,7 +176,7 @@ def main(argv: list[str]) -> None:
     """Runs, and prints the page."""
     command.refuse_arguments(argv)
     values = flags.FLAGS
-    cache_compiled(values.output_dir)
+    cache_compilations()
     data = pathlib.Path(values.data)
     download = _download(data, values.person_csv)
     given = {'download': download, 'weights': values.weights, 'weak_dir': values.weak_dir}
@@ -193,7 +192,7 @@ def _make_phantoms(folder, num_films, image_size):
     data = folder / 'phantom_download'
     if not data.exists():
         make_demo(data, num_films=num_films, seed=0, with_contact_sheet=False)
-    _convert(
+    convert_once(
         folder / 'phantoms',
         image_size,
         source='phantom',
@@ -201,13 +200,6 @@ def _make_phantoms(folder, num_films, image_size):
         split_fractions=(0.9, 0.1, 0.0),
         **_download(data, str(data / PERSONS)),
     )
-
-
-def _convert(output_dir, image_size, **options):
-    if output_dir.exists():
-        return
-    if convert(Options(output_dir=str(output_dir), image_size=image_size, **options)):
-        raise InputError(f'films could not be converted: {output_dir}/report.html says why')
 
 
 def _config(differences, data_dir, places, changes):
@@ -228,7 +220,7 @@ def _evaluate(runs, changes, output_dir, num_folds):
         folds[str(part)] = read_evaluation(part, 'test')
     if not (output_dir / 'results.json').exists():
         pooled = pool_evaluations(folds)
-        write_evaluation(output_dir, pooled, wanted_error=_WANTED_ERROR, settings=Settings())
+        write_evaluation(output_dir, pooled, wanted_error=DEFAULT_WANTED_ERROR, settings=Settings())
 
 
 def _counts(folder, num_folds):

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-import jax
-
+from data_prep.conversion import convert
+from data_prep.options import Options
+from pneumo_jax.errors import InputError
 from pneumo_jax.evaluate import evaluate
 from pneumo_jax.evaluation.comparison import paired_differences
 from pneumo_jax.evaluation.comparison.evaluated import load_evaluated
 from pneumo_jax.files import write_json
 from pneumo_jax.train import train
 
-__all__ = ['HEAD', 'Row', 'cache_compiled', 'evaluate_once', 'row_lines', 'train_once']
+__all__ = ['HEAD', 'Row', 'convert_once', 'evaluate_once', 'row_lines', 'train_once']
 
 HEAD = """| row | challenge mAP | difference | AUROC | difference | training, processor s |
 | --- | --- | --- | --- | --- | --- |"""
@@ -41,10 +41,21 @@ class Row:
     baseline: str = ''
 
 
-def cache_compiled(output_dir: str) -> None:
-    """Keeps what is compiled beside the runs, many of which are of the same network."""
-    if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-        jax.config.update('jax_compilation_cache_dir', f'{output_dir}/jax')
+def convert_once(output_dir: pathlib.Path, image_size: int, **options) -> None:
+    """Converts films, unless ``output_dir`` is there already.
+
+    Args:
+        output_dir: folder for the shards.
+        image_size: side of the pictures in pixels.
+        options: further fields of ``data_prep.options.Options``.
+
+    Raises:
+        InputError: if a film could not be used, or an option is not right.
+    """
+    if output_dir.exists():
+        return
+    if convert(Options(output_dir=str(output_dir), image_size=image_size, **options)):
+        raise InputError(f'films could not be converted: {output_dir}/report.html says why')
 
 
 def train_once(config, workdir: pathlib.Path) -> float:

@@ -13,7 +13,6 @@ Research software, not a medical device.
 
 from __future__ import annotations
 
-import collections
 import copy
 import logging
 import pathlib
@@ -29,7 +28,7 @@ from pneumo_jax.ensemble import fold_name
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluate import DEFAULT_WANTED_ERROR, evaluate
 from pneumo_jax.evaluation.output import page_name, read_evaluation, write_evaluation
-from pneumo_jax.evaluation.pooling import pool_evaluations
+from pneumo_jax.evaluation.pooling import pool_evaluations, refuse_shared_films
 from pneumo_jax.evaluation.results import Settings
 from pneumo_jax.evaluation.table import table
 from pneumo_jax.train import train
@@ -93,15 +92,15 @@ def _check_folds(data_dirs):
     """Before hours of training, what pooling would refuse after them."""
     if len(data_dirs) < 2:
         raise InputError('give --data_dir once for each fold, at least twice')
-    splits = [FilmSplit(data_dir, 'test') for data_dir in data_dirs]
-    counts = collections.Counter(
-        film for split in splits for (film,) in split.columns(['patient_id'])
+    if len(set(data_dirs)) < len(data_dirs):
+        raise InputError(f'a fold is named twice among {", ".join(data_dirs)}: name each once')
+    splits = {data_dir: FilmSplit(data_dir, 'test') for data_dir in data_dirs}
+    refuse_shared_films(
+        {
+            name: [film for (film,) in split.columns(['patient_id'])]
+            for name, split in splits.items()
+        }
     )
-    if twice := [film for film, count in counts.items() if count > 1]:
-        raise InputError(
-            f'{len(twice)} films, such as {min(twice)}, are test films of two of '
-            f'{", ".join(data_dirs)}: give folds of one --split=kfold:K:I, each once'
-        )
 
 
 if __name__ == '__main__':

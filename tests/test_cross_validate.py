@@ -33,7 +33,10 @@ def test_folds_that_share_test_films_are_refused_before_anything_is_trained(
     folds, tiny_config, tmp_path
 ):
     tiny_config.data.dir = ''
-    with pytest.raises(InputError, match='are test films of two of'):
+    (tmp_path / 'again').symlink_to(folds[0])
+    with pytest.raises(InputError, match='films are judged in two of'):
+        cross_validate(tiny_config, tmp_path / 'cv', [*folds, str(tmp_path / 'again')])
+    with pytest.raises(InputError, match='named twice'):
         cross_validate(tiny_config, tmp_path / 'cv', [*folds, folds[0]])
     with pytest.raises(InputError, match='once for each fold'):
         cross_validate(tiny_config, tmp_path / 'cv', folds[:1])

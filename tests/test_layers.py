@@ -123,15 +123,17 @@ def check_same_function(layer, theirs, size):
 
 
 @pytest.mark.parametrize(
-    ('kernel', 'stride', 'groups'), [(1, 1, 1), (1, 2, 1), (3, 1, 8), (3, 2, 8)]
+    ('kernel', 'stride', 'groups', 'dilation'),
+    [(1, 1, 1, 1), (1, 2, 1, 1), (3, 1, 8, 1), (3, 2, 8, 1), (3, 1, 8, 2), (3, 1, 1, 4)],
 )
 @pytest.mark.parametrize('size', [9, 12])
-def test_convolutions_agree_with_xlas_own(kernel, stride, groups, size):
-    pad = (kernel - 1) // 2
+def test_convolutions_agree_with_xlas_own(kernel, stride, groups, dilation, size):
+    pad = (kernel - 1) * dilation // 2
     arguments = (8, 8, (kernel, kernel))
     options = {
         'strides': (stride, stride),
         'padding': ((pad, pad), (pad, pad)),
+        'kernel_dilation': (dilation, dilation),
         'feature_group_count': groups,
         'bias_init': nnx.initializers.normal(1.0),
     }

@@ -91,7 +91,10 @@ def test_the_order_of_folds_makes_no_difference_to_what_the_data_are():
 @pytest.mark.parametrize(
     ('other', 'message'),
     [
-        (dataclasses.replace(fold(5), films=fold(0).films), '24 films, such as 0-film00000, are'),
+        (
+            dataclasses.replace(fold(5), films=fold(0).films),
+            '24 films are judged in two of fold0, other',
+        ),
         (dataclasses.replace(fold(5), validation=None), 'has no answers for validation films'),
         (fold(5, changes=['flip=true']), 'under different --eval'),
         (dataclasses.replace(fold(5), site=fold(7).films), 'recalibrated to a site'),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import collections
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.chosen import choose_thresholds
 from pneumo_jax.evaluation.films import concatenate
 from pneumo_jax.evaluation.output import Evaluation
 
-__all__ = ['pool_evaluations']
+__all__ = ['pool_evaluations', 'refuse_shared_films']
 
 
 def pool_evaluations(evaluations: Mapping[str, Evaluation]) -> Evaluation:
@@ -70,11 +70,23 @@ def _check(evaluations):
                 f'{first_name} and {name} were evaluated under different --eval: '
                 f'{first.about["changes"]} and {evaluation.about["changes"]}'
             )
-    counts = collections.Counter(film for each in evaluations.values() for film in each.films.ids)
-    if twice := [film for film, count in counts.items() if count > 1]:
+    refuse_shared_films({name: each.films.ids for name, each in evaluations.items()})
+
+
+def refuse_shared_films(test_films: Mapping[str, Sequence[str]]) -> None:
+    """Of the folds of a cross-validation each film is judged in one.
+
+    Args:
+        test_films: ids of the films of each fold, by the names that the error is to call folds.
+
+    Raises:
+        InputError: if a film is in two of them.
+    """
+    counts = collections.Counter(film for films in test_films.values() for film in films)
+    if twice := sum(count > 1 for count in counts.values()):
         raise InputError(
-            f'{len(twice)} films, such as {min(twice)}, are in two of the evaluations: pool those '
-            'of folds, in which each film is judged once'
+            f'{twice} films are judged in two of {", ".join(test_films)}: give folds of one '
+            '--split=kfold:K:I, each once'
         )
 
 

@@ -50,7 +50,9 @@ class Conv(nnx.Conv):
         return self.kernel_size == (1, 1) and self.feature_group_count == 1
 
     def _is_depthwise(self):
-        return self.feature_group_count == self.in_features == self.out_features
+        is_depthwise = self.feature_group_count == self.in_features == self.out_features
+        # Dilated ones are XLA's: no network here has any.
+        return is_depthwise and self.kernel_dilation in (1, (1, 1))
 
     def _native(self, x, kernel):
         return jax.lax.conv_general_dilated(
@@ -93,7 +95,7 @@ class ConvNorm(nnx.Module):
         features: output channels.
         kernel: side of the square kernel, odd.
         stride: step of the kernel in both directions.
-        dilation: step between the cells that the kernel looks at; over 1 not with depthwise ones.
+        dilation: step between the cells that the kernel looks at.
         groups: channel groups; ``in_features`` makes the convolution depthwise.
         act: activation, or None for a linear output.
         batch_norm: False leaves the normalisation out and gives the convolution a bias.
