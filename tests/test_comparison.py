@@ -9,11 +9,21 @@ import pytest
 from scipy import stats
 
 from pneumo_jax.errors import InputError
-from pneumo_jax.evaluation.comparison import PAIRED, compare, holm, paired_differences, two_sided_p
+from pneumo_jax.evaluation.comparison import (
+    FIGURES,
+    PAIRED,
+    compare,
+    holm,
+    paired_differences,
+    two_sided_p,
+)
 from pneumo_jax.evaluation.comparison.evaluated import load_evaluated
 from pneumo_jax.evaluation.comparison.text import csv_rows, markdown, run_warnings, text_table
+from pneumo_jax.metrics.box_matches import match_films
 from pneumo_jax.metrics.classification import auroc
+from pneumo_jax.metrics.coco import average_precision
 from pneumo_jax.metrics.detection import challenge_map
+from pneumo_jax.metrics.froc import sensitivity_at
 from pneumo_jax.thresholds import Thresholds
 from tests.made_evaluations import THRESHOLDS, made_films, write_evaluation
 
@@ -70,12 +80,23 @@ def test_differences_are_those_of_the_figures(load):
         boxes, scores = zip(*(THRESHOLDS.select(*film) for film in found), strict=True)
         return challenge_map(films.truths, boxes, scores)
 
+    def matches(films):
+        return match_films(films.truths, films.boxes, films.box_scores)
+
+    def precision_50(films):
+        return average_precision(matches(films))[0]
+
+    def found(films):
+        return sensitivity_at(matches(films), (0.5,))[0]
+
     expected = {
         'auroc': auroc(labels, b.films.probs) - auroc(labels, a.films.probs),
         'accuracy': np.mean(called_b == labels) - np.mean(called_a == labels),
         'sensitivity': called_b[labels == 1].mean() - called_a[labels == 1].mean(),
         'specificity': called_a[labels == 0].mean() - called_b[labels == 0].mean(),
         'challenge_map': challenge(b.films) - challenge(a.films),
+        'coco_ap_50': precision_50(b.films) - precision_50(a.films),
+        'froc_sensitivity_at_0.5': found(b.films) - found(a.films),
     }
     assert tuple(figures) == PAIRED
     for name, value in expected.items():
@@ -317,7 +338,7 @@ def test_delong_stands_in_the_bootstraps_place_when_adjusted(load):
     runs = load(*(made_films(60, seed=i, skill=0.5 + i) for i in range(3)))
     made = compare(runs, 'a', num_draws=100)
     all_p = [one['figures'][name]['p'] for one in made['differences'] for name in PAIRED]
-    assert len(all_p) == 10
+    assert len(all_p) == 2 * len(PAIRED)
     adjusted = [one['figures'][n]['p_holm'] for one in made['differences'] for n in PAIRED]
     assert adjusted == pytest.approx(holm(all_p))
     all_p[0], all_p[5] = (one['delong']['p'] for one in made['differences'])
@@ -347,7 +368,8 @@ def test_tables_hold_every_figure(load):
     runs = load(*(made_films(40, seed=i) for i in range(3)))
     made = compare(runs, 'b', num_draws=20)
     rows = list(csv_rows(made))
-    assert len(rows) == 3 * 13 + 2 * 6
+    # Of each difference the AUROC's by DeLong too.
+    assert len(rows) == 3 * len(FIGURES) + 2 * (len(PAIRED) + 1)
     assert {row[1:3] for row in rows if row[0] != 'figure'} == {('a', 'b'), ('c', 'b')}
     lines = [line for line in markdown(made).splitlines() if line.startswith('|')]
     assert {line.replace('\\|', '').count('|') for line in lines[:20]} == {5}

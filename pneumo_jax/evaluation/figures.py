@@ -133,11 +133,10 @@ class BoxFigures:
     def all(self, weights: np.ndarray) -> Figures:
         """Every figure of boxes; ``films_with_boxes`` and ``boxes_per_film`` count all films."""
         counted = weights * self.known[:, None]
-        precision = average_precision(self.matches, counted)
         total = weights.sum(axis=0, dtype=np.float64)
         return (
             self.challenge(weights)
-            | {'coco_ap': precision.mean(axis=0), 'coco_ap_50': precision[0]}
+            | self.coco(weights)
             | self.froc(weights)
             | {
                 'mean_iou': weighted_ratio(*self._iou_sums, counted),
@@ -149,6 +148,11 @@ class BoxFigures:
     def challenge(self, weights: np.ndarray) -> Figures:
         """The challenge's metric."""
         return {'challenge_map': weighted_mean(self.challenge_scores, weights)}
+
+    def coco(self, weights: np.ndarray) -> Figures:
+        """COCO's average precision, over all its IoU thresholds and at 0.5."""
+        precision = average_precision(self.matches, weights * self.known[:, None])
+        return {'coco_ap': precision.mean(axis=0), 'coco_ap_50': precision[0]}
 
     def froc(self, weights: np.ndarray, rates=RATES) -> Figures:
         """Sensitivity for true boxes at so many false boxes a film."""

@@ -18,11 +18,10 @@ import numpy as np
 
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.comparison.evaluated import EvaluatedRun
-from pneumo_jax.evaluation.drawn_boxes import challenge_scores
+from pneumo_jax.evaluation.figures import BoxFigures
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.metrics import classification
 from pneumo_jax.metrics.intervals import LEVEL, Bootstrap, Figure
-from pneumo_jax.metrics.weights import weighted_mean
 from pneumo_jax.thresholds import Thresholds
 
 __all__ = ['FIGURES', 'PAIRED', 'compare', 'holm', 'paired_differences', 'two_sided_p']
@@ -43,7 +42,15 @@ FIGURES: Mapping[str, str] = {
     'brier': 'film',
     'ece': 'film',
 }
-PAIRED = ('auroc', 'accuracy', 'sensitivity', 'specificity', 'challenge_map')
+PAIRED = (
+    'auroc',
+    'accuracy',
+    'sensitivity',
+    'specificity',
+    'challenge_map',
+    'coco_ap_50',
+    'froc_sensitivity_at_0.5',
+)
 
 # In a draw, a difference that is smaller is rounding.
 _ZERO = 1e-9
@@ -155,7 +162,7 @@ class _Answers:
         self._labels = films.labels
         self._called = films.probs >= thresholds.film
         self._ranking = classification.Ranking(films.labels, films.probs)
-        self._box_scores = challenge_scores(films, thresholds, inclusive=inclusive)
+        self._boxes = BoxFigures(films, thresholds, inclusive=inclusive)
 
     def figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Float64 [D] by name of ``PAIRED``."""
@@ -165,7 +172,9 @@ class _Answers:
             'accuracy': confusion.accuracy,
             'sensitivity': confusion.sensitivity,
             'specificity': confusion.specificity,
-            'challenge_map': weighted_mean(self._box_scores, weights),
+            **self._boxes.challenge(weights),
+            **self._boxes.coco(weights),
+            **self._boxes.froc(weights, rates=(0.5,)),
         }
 
 
