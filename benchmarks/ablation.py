@@ -58,7 +58,7 @@ ROWS: Mapping[str, Row] = {
     'classes': _row('trained with a 3-class head of weight 0.1', runs=('classes',)),
     'no-voting': _row("boxes as one cell tells them, no others' votes", ('voting_iou=1',)),
     'gate-product': _row("box scores times the film's probability", ('film_gate=product',)),
-    'gate-sqrt': _row('the root of that product', ('film_gate=sqrt',)),
+    'gate-sqrt': _row('box scores times its root', ('film_gate=sqrt',)),
     'shrink': _row('box size factor learned on validation', ('learn_shrink=true',)),
     'faint-3': _row("boxes under 0.3 of the film's surest dropped", ('faint_share=0.3',)),
     'faint-5': _row("boxes under 0.5 of the film's surest dropped", ('faint_share=0.5',)),
@@ -103,6 +103,8 @@ _PAGE = """# What each technique brings, on phantoms
 - The intervals are about the films, the trained models being as they are. The row of another seed
   shows how far two trainings differ in which nothing was changed: a row with a training of its own
   that differs by no more shows nothing.
+- Box figures: the challenge's at the chosen threshold, and COCO's AP50, of their ranking alone.
+  Training: seconds of processors.
 - AUROC is changed by training, views and ensembles alone. The root of the gated scores ranks boxes
   as the product does, and the threshold follows; with dropped faint boxes they may differ.
 - Phantoms rank techniques only roughly. Their boxes fit exactly and their labels, the weak ones

@@ -20,8 +20,10 @@ from pneumo_jax.train import train
 
 __all__ = ['HEAD', 'Row', 'convert_once', 'evaluate_once', 'row_lines', 'train_once']
 
-HEAD = """| row | challenge mAP | difference | AUROC | difference | training, processor s |
-| --- | --- | --- | --- | --- | --- |"""
+HEAD = """| row | challenge mAP | difference | COCO AP50 | difference | AUROC | difference | training |
+| --- | --- | --- | --- | --- | --- | --- | --- |"""
+
+_FIGURES = (('boxes', 'challenge_map'), ('boxes', 'coco_ap_50'), ('film', 'auroc'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,17 +94,17 @@ def row_lines(
     Args:
         rows: by name, each after its baseline.
         folders: of their evaluations, by the same names.
-        seconds: that the runs took to train, by their names.
+        seconds: of processors, that the runs took to train, by their names.
     """
     found = load_evaluated([folders[name] for name in rows], 'test')
     runs = dict(zip(rows, found, strict=True))
     for name, row in rows.items():
         results, cells = runs[name].results, [row.technique]
         found = row.baseline and paired_differences(runs[row.baseline], runs[name])['figures']
-        for group, figure in (('boxes', 'challenge_map'), ('film', 'auroc')):
+        for group, figure in _FIGURES:
             cells += [_shown(results[group][figure]), found and _shown(found[figure], sign='+')]
         of_itself = len(row.runs) == 1 and not row.changes
-        cells.append(f'{seconds[row.runs[0]]:.0f}' if of_itself else '')
+        cells.append(f'{seconds[row.runs[0]]:.0f} s' if of_itself else '')
         yield f'| {" | ".join(cells)} |'
 
 

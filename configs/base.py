@@ -237,7 +237,7 @@ def get_config() -> ConfigDict:
     # more, weighted by their heat. 1: it stays as its own cell tells it.
     config.eval.voting_iou = 0.6
     # How the film's probability p enters the score of its boxes: 'none', 'product' (score p) or
-    # 'sqrt' (the root of that).
+    # 'sqrt' (score times the root of p).
     config.eval.film_gate = 'none'
     # Boxes with less than this share of the film's surest box's score are left out.
     config.eval.faint_share = 0.0

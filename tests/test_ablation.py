@@ -8,6 +8,8 @@ import pytest
 from benchmarks import ablation
 from pneumo_jax.errors import InputError
 
+# Column, and what of an evaluation's results stands there.
+FIGURES = ((1, ('boxes', 'challenge_map')), (3, ('boxes', 'coco_ap_50')), (5, ('film', 'auroc')))
 ROWS = {name: ablation.ROWS[name] for name in ('detector', 'seed-1', 'own-mask')}
 
 
@@ -41,18 +43,18 @@ def test_the_page_has_the_figures_of_the_evaluations_and_nothing_is_made_twice(t
     plain, seed, mask = rows = cells_of(page)
     found = [results_of(tmp_path, name) for name in ROWS]
     for row, results in zip(rows, found, strict=True):
-        for cell, (group, figure) in ((1, ('boxes', 'challenge_map')), (3, ('film', 'auroc'))):
+        for cell, (group, figure) in FIGURES:
             assert row[cell].startswith(f'{results[group][figure]["value"]:.3f}')
     aurocs = [results['film']['auroc']['value'] for results in found]
-    difference = float(seed[4].strip('*').split()[0])
+    difference = float(seed[6].strip('*').split()[0])
     assert difference == pytest.approx(aurocs[1] - aurocs[0], abs=6e-4) != 0
-    assert (plain[2], plain[4]) == ('', '')
+    assert (plain[2], plain[4], plain[6]) == ('', '', '')
     # Boxes are others, but the film's probability is that of the same network.
     tables = [tmp_path / f'work/evaluations/{name}/films-test.csv' for name in ROWS]
     assert tables[0].read_text(encoding='utf-8') != tables[2].read_text(encoding='utf-8')
-    assert mask[4] == '+0.000'
-    assert all(re.fullmatch(r'\d+', row[5]) for row in (plain, seed))
-    assert mask[5] == ''
+    assert mask[6] == '+0.000'
+    assert all(re.fullmatch(r'\d+ s', row[7]) for row in (plain, seed))
+    assert mask[7] == ''
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / 'work').rglob('films-*.csv')}
     made |= {path: path.stat().st_mtime_ns for path in (tmp_path / 'work').rglob('training.json')}
     assert run(tmp_path) == page

@@ -62,7 +62,7 @@ def test_the_film_gates_its_boxes(kind):
         for how in ('none', 'product', 'sqrt')
     )
     np.testing.assert_allclose(gated[1], 0.25 * plain[1])
-    np.testing.assert_allclose(root[1], np.sqrt(0.25 * plain[1]))
+    np.testing.assert_allclose(root[1], 0.5 * plain[1])
     np.testing.assert_array_equal(gated[0], plain[0])
 
 

@@ -17,7 +17,7 @@ _SCORES = np.array([0.81, 0.25, 0.04, 0.0], np.float32)
     [
         ('none', [0.81, 0.25, 0.04, 0]),
         ('product', [0.2916, 0.09, 0.0144, 0]),
-        ('sqrt', [0.54, 0.3, 0.12, 0]),
+        ('sqrt', [0.486, 0.15, 0.024, 0]),
     ],
 )
 def test_gates_are_their_formulas(how, expected):

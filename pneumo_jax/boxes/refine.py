@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,12 +11,12 @@ from pneumo_jax.registry import lookup
 
 __all__ = ['GATES', 'drop_faint', 'gate', 'shrink']
 
-# How the probability of the film enters the score of a box on it. Within a film none changes the
-# order of boxes.
+# How the probability of the film enters the score of a box on it: within a film none changes the
+# order of boxes, between films the root does so half as much as the product.
 GATES: dict[str, Callable] = {
     'none': lambda scores, prob: scores,
     'product': lambda scores, prob: scores * prob,
-    'sqrt': lambda scores, prob: np.sqrt(scores * prob),
+    'sqrt': lambda scores, prob: scores * math.sqrt(prob),
 }
 
 
