@@ -29,7 +29,8 @@ def get_config():
     # Watches all heads. AUROC and the challenge's metric jump from epoch to epoch on few films.
     config.early_stopping.metric = 'loss'
     config.early_stopping.mode = 'min'
-    config.eval.film_gate = 'product'
+    # A hundred steps or so are noisy ones.
+    config.optimizer.ema_decay = 0.95
+    config.eval.film_gate = 'sqrt'
     config.eval.flip = True
-    config.eval.merge = 'fusion'
     return config
