@@ -20,7 +20,7 @@ from pneumo_jax.train import train
 
 __all__ = ['HEAD', 'Row', 'convert_once', 'evaluate_once', 'row_lines', 'train_once']
 
-HEAD = """| row | challenge mAP | difference | COCO AP50 | difference | AUROC | difference | training |
+HEAD = """| row | challenge mAP | difference | AP50 | difference | AUROC | difference | training |
 | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 _FIGURES = (('boxes', 'challenge_map'), ('boxes', 'coco_ap_50'), ('film', 'auroc'))
