@@ -105,8 +105,7 @@ _PAGE = """# What each technique brings, on phantoms
   that differs by no more shows nothing.
 - Box figures: the challenge's at the chosen threshold, and COCO's AP50, of their ranking alone.
   Training: seconds of processors.
-- AUROC is changed by training, views and ensembles alone. The root of the gated scores ranks boxes
-  as the product does, and the threshold follows; with dropped faint boxes they may differ.
+- AUROC is changed by training, views and ensembles alone.
 - Phantoms rank techniques only roughly. Their boxes fit exactly and their labels, the weak ones
   too, are never wrong: a learned size has little to find, and weak films teach more than labels
   mined from reports. Measure anew on real films: a row is some fields of the config, or
