@@ -123,7 +123,7 @@ def test_evaluation_answers_as_prediction_does_and_knows_no_weak_loss():
 
 
 def test_mixed_films_train_the_detector():
-    _, _, step, state = make_run(**{'model.localizer': 'detector', 'augment.mixup': 0.5})
+    _, _, step, state = make_run(**PLAIN | {'model.localizer': 'detector', 'augment.mixup': 0.5})
     for seed in range(2):
         state, metrics = step(state, make_batch(8, seed))
         assert np.isfinite(float(metrics['detector_loss']))

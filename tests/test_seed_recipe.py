@@ -55,6 +55,7 @@ def test_the_documented_command_is_the_project_s_recipe(seed_run):
     assert not changed, 'the project flips only, and the test took flips away'
 
 
+@pytest.mark.slow
 def test_a_plain_loop_ends_with_the_same_parameters(seed_run, phantom_shards):
     config = load_run(seed_run).config
     split = FilmSplit(phantom_shards, 'train')
