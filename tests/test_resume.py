@@ -30,6 +30,18 @@ def download(tmp_path_factory):
     return write_download(tmp_path_factory.mktemp('resume') / 'download', num_films=200, side=256)
 
 
+def wait_for_group(group):
+    """Until every process of it is gone: a killed worker still ends the renaming it is at."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f'processes of group {group} are still there')
+
+
 @pytest.fixture(scope='module')
 def straight(download, tmp_path_factory):
     """Hashes of a conversion that was left alone."""
@@ -65,6 +77,7 @@ def test_fault_40_films_that_were_converted_are_not_read_again(tmp_path, downloa
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    wait_for_group(process.pid)
     assert not (tmp_path / 'out').exists()
     kept = {path.name: path.stat().st_mtime_ns for path in spool.glob('*.json')}
     # Bits that the machine lost are found, and only that chunk is done again.
