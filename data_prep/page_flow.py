@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from xml.etree import ElementTree
 
-from pneumo_jax.page_parts import element, number
+from pneumo_jax.pages.parts import element, number
 
 __all__ = ['FLOW_STYLE', 'Node', 'flow']
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from data_prep.page_flow import FLOW_STYLE, Node, flow
-from pneumo_jax.page_parts import (
+from pneumo_jax.pages.parts import (
     bars,
     element,
     note,

@@ -29,9 +29,9 @@ from pneumo_jax.evaluation.comparison import compare
 from pneumo_jax.evaluation.comparison.evaluated import load_evaluated
 from pneumo_jax.evaluation.comparison.page import comparison_page, draw_comparison
 from pneumo_jax.evaluation.comparison.text import CSV_HEADER, csv_rows, markdown, text_table
-from pneumo_jax.evaluation.pictures import save_pictures
 from pneumo_jax.files import write_atomically, write_csv, write_json
 from pneumo_jax.output_folder import OutputFolder
+from pneumo_jax.pages.pictures import save_pictures
 
 __all__ = ['report']
 

@@ -47,7 +47,8 @@ FLOORS = [
     ('durations', 'registry'),
     # Whether weights saw the films is told in reports too, where no network is.
     ('pretrained.cards', 'pretrained.card_names', 'pretrained.card_denials'),
-    ('data.geometry', 'errors', 'files', 'page_parts'),
+    ('pages',),
+    ('data.geometry', 'errors', 'files'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 MODULES = sorted((ROOT / 'pneumo_jax').rglob('*.py'))

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from pneumo_jax.evaluation.films import EXTENT_NAMES
-from pneumo_jax.evaluation.page.inline_svg import inline_svg
-from pneumo_jax.evaluation.pictures import draw_pictures, save_pictures
+from pneumo_jax.evaluation.pictures import draw_pictures
 from pneumo_jax.metrics.box_matches import match_films
 from pneumo_jax.metrics.classification import auprc, auroc
 from pneumo_jax.metrics.froc import sensitivity_at
+from pneumo_jax.pages.inline_svg import inline_svg
+from pneumo_jax.pages.pictures import save_pictures
 from tests.made_results import THRESHOLDS, made_films, made_results, undefined
 
 ALL = {

@@ -15,9 +15,10 @@ from pneumo_jax.evaluation.film_table import read_films, write_films
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.page import evaluation_page
 from pneumo_jax.evaluation.page.film_grid import film_grid, grid_sheet
-from pneumo_jax.evaluation.pictures import draw_pictures, save_pictures
+from pneumo_jax.evaluation.pictures import draw_pictures
 from pneumo_jax.evaluation.results import SCHEMA, Settings, results
 from pneumo_jax.files import write_atomically, write_json
+from pneumo_jax.pages.pictures import save_pictures
 from pneumo_jax.thresholds import Thresholds
 
 __all__ = ['Evaluation', 'page_name', 'read_evaluation', 'results_name', 'write_evaluation']

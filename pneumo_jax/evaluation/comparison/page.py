@@ -17,11 +17,11 @@ from pneumo_jax.evaluation.comparison.text import (
     protocol_sentences,
     run_warnings,
 )
-from pneumo_jax.evaluation.page.elements import STYLE, picture_row
 from pneumo_jax.evaluation.pictures.forest import draw_forest
-from pneumo_jax.evaluation.pictures.style import drawing
 from pneumo_jax.evaluation.text import figure_title
-from pneumo_jax.page_parts import element, note, page, section, table
+from pneumo_jax.pages.parts import element, note, page, section, table
+from pneumo_jax.pages.pictures import PICTURES_STYLE, picture_row, reading
+from pneumo_jax.pages.style import drawing
 
 __all__ = ['comparison_page', 'draw_comparison']
 
@@ -88,7 +88,7 @@ def comparison_page(comparison: Mapping, pictures: Mapping[str, Figure]) -> str:
         'Comparison of runs',
         _content(comparison, pictures),
         footer=comparison['notice'],
-        style=STYLE + _STYLE,
+        style=PICTURES_STYLE + _STYLE,
     )
 
 
@@ -107,7 +107,7 @@ def _content(comparison, pictures) -> Iterator[ElementTree.Element]:
     yield section(
         'figures',
         'Figures',
-        _reading(
+        reading(
             'Each run at its own thresholds, chosen on validation, with 95 % intervals. Below '
             'some figures stands what needs no model: all films negative, the view alone, no box '
             'at all. Intervals that overlap do not tell whether two runs differ.'
@@ -124,7 +124,7 @@ def _differences(comparison, pictures):
     return section(
         'differences',
         'Paired differences',
-        _reading(
+        reading(
             f'How far each run is above (+) or below {comparison["baseline"]} on the films that '
             'both have. An interval on both sides of 0 leaves open which is better.'
         ),
@@ -132,10 +132,6 @@ def _differences(comparison, pictures):
         _classed(table(header, named_once(difference_rows(comparison))), 'paired'),
         note(comparison['method']),
     )
-
-
-def _reading(text):
-    return element('p', text, class_='reading')
 
 
 def _facts_table(runs):

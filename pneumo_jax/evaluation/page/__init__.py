@@ -14,7 +14,7 @@ from pneumo_jax.evaluation.page.making import film_examples, making
 from pneumo_jax.evaluation.page.strata import strata
 from pneumo_jax.evaluation.pictures.forest import group_title
 from pneumo_jax.evaluation.text import figure_title, interval_text, part_of, value_text
-from pneumo_jax.page_parts import element, note, number, page, percent, section, tiles
+from pneumo_jax.pages.parts import element, note, number, page, percent, section, tiles
 
 __all__ = ['evaluation_page']
 

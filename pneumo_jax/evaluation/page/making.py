@@ -9,7 +9,7 @@ from pneumo_jax.evaluation.page.elements import film_row, threshold_of
 from pneumo_jax.evaluation.page.film_grid import FilmRow
 from pneumo_jax.evaluation.pictures.forest import group_title
 from pneumo_jax.evaluation.text import part_of
-from pneumo_jax.page_parts import element, note, number, section, table
+from pneumo_jax.pages.parts import element, note, number, section, table
 
 __all__ = ['film_examples', 'making']
 

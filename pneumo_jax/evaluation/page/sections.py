@@ -15,13 +15,12 @@ from pneumo_jax.evaluation.page.elements import (
     VALUE_HEADER,
     figure_cell,
     figures_table,
-    picture_row,
-    reading,
     threshold_of,
     undefined_note,
 )
 from pneumo_jax.evaluation.text import figure_text, figure_title, part_of, percent_text, value_text
-from pneumo_jax.page_parts import element, note, number, percent, section, table
+from pneumo_jax.pages.parts import element, note, number, percent, section, table
+from pneumo_jax.pages.pictures import picture_row, reading
 
 __all__ = [
     'boxes',

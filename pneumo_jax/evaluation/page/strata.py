@@ -11,8 +11,6 @@ from pneumo_jax.evaluation.page.elements import (
     VALUE_HEADER,
     figure_cell,
     figures_table,
-    picture_row,
-    reading,
     undefined_note,
 )
 from pneumo_jax.evaluation.pictures.forest import (
@@ -22,7 +20,8 @@ from pneumo_jax.evaluation.pictures.forest import (
     group_title,
 )
 from pneumo_jax.evaluation.text import figure_title, part_of
-from pneumo_jax.page_parts import element, section, table
+from pneumo_jax.pages.parts import element, section, table
+from pneumo_jax.pages.pictures import picture_row, reading
 
 __all__ = ['strata']
 

@@ -1,18 +1,15 @@
-"""All pictures of an evaluation, made from its results and its films' answers, kept as PNG."""
+"""All pictures of an evaluation, made from its results and its films' answers."""
 
 from __future__ import annotations
-
-import pathlib
-from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.pictures import charts, curves, forest
-from pneumo_jax.evaluation.pictures.style import drawing
+from pneumo_jax.pages.style import drawing
 from pneumo_jax.thresholds import Thresholds
 
-__all__ = ['draw_pictures', 'save_pictures']
+__all__ = ['draw_pictures']
 
 _DRAWERS = {
     'roc': curves.draw_roc,
@@ -43,10 +40,3 @@ def draw_pictures(results: dict, films: ScoredFilms, thresholds: Thresholds) -> 
     with drawing():
         drawn = {name: draw(results, films, thresholds) for name, draw in _DRAWERS.items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def save_pictures(pictures: Mapping[str, Figure], folder: pathlib.Path) -> None:
-    """Writes each picture as ``<name>.png``; the folder must be there."""
-    with drawing():
-        for name, figure in pictures.items():
-            figure.savefig(folder / f'{name}.png')

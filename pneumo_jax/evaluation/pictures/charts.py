@@ -10,8 +10,8 @@ from matplotlib.ticker import PercentFormatter
 from pneumo_jax.data.example import CLASS_NAMES
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.pictures.curves import value_of
-from pneumo_jax.evaluation.pictures.style import COLOURS, legend, new_picture
 from pneumo_jax.evaluation.text import figure_text, part_of, percent_text
+from pneumo_jax.pages.style import COLOURS, legend, new_picture
 from pneumo_jax.thresholds import Thresholds
 
 __all__ = [

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from pneumo_jax.evaluation.drawn_boxes import box_matches
 from pneumo_jax.evaluation.films import ScoredFilms
-from pneumo_jax.evaluation.pictures.style import COLOURS, legend, new_picture, share_axes
 from pneumo_jax.evaluation.text import figure_text, part_of
 from pneumo_jax.metrics.classification import pr_curve, roc_curve
 from pneumo_jax.metrics.froc import froc_curve
+from pneumo_jax.pages.style import COLOURS, legend, new_picture, share_axes
 from pneumo_jax.thresholds import Thresholds
 
 __all__ = ['draw_froc', 'draw_pr', 'draw_roc', 'value_of']

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.pictures.curves import value_of
-from pneumo_jax.evaluation.pictures.style import COLOURS, new_picture
 from pneumo_jax.evaluation.text import figure_title, part_of
+from pneumo_jax.pages.style import COLOURS, new_picture
 from pneumo_jax.thresholds import Thresholds
 
 __all__ = [

@@ -26,14 +26,14 @@ _STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #f6f7f9; --card: #fff; --ink: #1d2733; --soft: #5b6776; --line: #e2e7ec;
-  --main: #3f6fa3; --rest: #9aa5b1;
-  --part-1: #84b8b2; --part-2: #6f8fb8; --part-3: #c97b4a; --notice: #fff8ea; --edge: #e0b364;
+  --main: #3f6fa3; --rest: #8a8f96;
+  --part-1: #a5d0ea; --part-2: #35629a; --part-3: #d4722f; --notice: #fff8ea; --edge: #e0b364;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14181e; --card: #1c222a; --ink: #e3e8ee; --soft: #9ba7b5; --line: #303945;
     --main: #6f9fd2; --rest: #74808d;
-    --part-1: #5f9c98; --part-2: #6486b3; --part-3: #d58b5c; --notice: #2a2519; --edge: #7d6333;
+    --part-1: #a9d3ea; --part-2: #4f86c6; --part-3: #e08a4f; --notice: #2a2519; --edge: #7d6333;
   }
 }
 * { box-sizing: border-box; }

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from pneumo_jax.evaluation.pictures.style import COLOURS, drawing
+from pneumo_jax.pages.style import COLOURS, drawing
 
 __all__ = ['inline_svg']
 
@@ -27,7 +27,7 @@ def inline_svg(figure: Figure, name: str) -> ElementTree.Element:
     texts in the page's font. A screen reader hears ``figure.get_label()``.
 
     Args:
-        figure: drawn in ``pictures.style``.
+        figure: drawn in ``pages.style``.
         name: unique in the page; the ids inside begin with it.
     """
     file = io.StringIO()

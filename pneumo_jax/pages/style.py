@@ -1,7 +1,7 @@
 """The looks of all pictures, in one place: the colours of the page, thin lines, little ink.
 
 Blue and orange are told apart by readers of every colour vision; where two things share a
-picture they also differ in line or marker.
+picture they also differ in line, marker or lightness.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ['COLOURS', 'drawing', 'legend', 'new_picture', 'share_axes']
+__all__ = ['CLASS_COLOURS', 'COLOURS', 'drawing', 'legend', 'new_picture', 'share_axes']
 
 # By the names of the variables of the page's style, so that a picture can follow it into the dark.
 COLOURS = {
@@ -21,8 +21,18 @@ COLOURS = {
     'soft': '#5b6776',
     'line': '#e2e7ec',
     'main': '#3f6fa3',
-    'part-3': '#c97b4a',
-    'rest': '#9aa5b1',
+    'part-1': '#a5d0ea',
+    'part-2': '#35629a',
+    'part-3': '#d4722f',
+    'rest': '#8a8f96',
+}
+# Of the classes of films, everywhere: blue is no opacity, orange is one, grey unknown. They differ
+# in lightness too, so that they are told apart on paper and by readers of every colour vision.
+CLASS_COLOURS = {
+    'normal': 'part-1',
+    'no_lung_opacity_not_normal': 'part-2',
+    'lung_opacity': 'part-3',
+    'unknown': 'rest',
 }
 
 _RC = {

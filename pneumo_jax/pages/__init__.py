@@ -1,0 +1,1 @@
+"""What pages for readers are made of: parts, pictures and their looks."""
