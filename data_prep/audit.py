@@ -13,7 +13,7 @@ from data_prep.labels import FilmLabel
 from pneumo_jax.data.example import CLASS_NAMES, UNKNOWN_AGE, UNKNOWN_CLASS
 from pneumo_jax.metrics.classification import auroc
 
-__all__ = ['audit_labels', 'class_name', 'count_values']
+__all__ = ['audit_labels', 'class_name', 'count_values', 'covered_area']
 
 # Ages over 89 can identify a person (45 CFR 164.514(b)(2)(i)(C)): they are told as one.
 _AGE_BINS = (*(f'{start}-{start + 9}' for start in range(0, 90, 10)), '90 and over')
@@ -68,6 +68,18 @@ def count_values(values: Iterable[str]) -> dict[str, int]:
     """How often each value occurs, in order of the values; numbers in texts count as numbers."""
     counts = collections.Counter(values)
     return {value: counts[value] for value in sorted(counts, key=_natural_key)}
+
+
+def covered_area(boxes: np.ndarray) -> float:
+    """Area that boxes float [n,4] cover together: what lies in several of them counts once."""
+    # Of the cells between their edges, those in any box.
+    boxes = boxes.astype(np.float64)
+    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    edges = np.sort(np.concatenate([start, end]), axis=0)
+    inside = (start[:, None] <= edges[:-1]) & (edges[:-1] < end[:, None])
+    cells = (inside[:, :, None, 0] & inside[:, None, :, 1]).any(axis=0)
+    widths, heights = np.diff(edges, axis=0).T
+    return float(widths @ cells @ heights)
 
 
 def _natural_key(text):
@@ -130,7 +142,7 @@ def _box_figures(films, film_sizes):
     """Of boxes in film pixels; the share of a film counts what lies in several boxes once."""
     boxed = [film for film in films if len(film.boxes)]
     boxes = np.concatenate([np.zeros((0, 4)), *(film.boxes for film in boxed)])
-    covered = {film.patient_id: _covered_area(film.boxes) for film in boxed}
+    covered = {film.patient_id: covered_area(film.boxes) for film in boxed}
     sized = [film for film in boxed if film.patient_id in film_sizes]
     shares = [covered[film.patient_id] / math.prod(film_sizes[film.patient_id]) for film in sized]
     both = sum(_on_both_halves(film.boxes, film_sizes[film.patient_id][1]) for film in sized)
@@ -146,17 +158,6 @@ def _box_figures(films, film_sizes):
         'share_of_film': _quartiles(shares),
         'films_on_both_halves': both if sized else None,
     }
-
-
-def _covered_area(boxes):
-    """Area that boxes [n,4] cover together: of the cells between their edges, those in any box."""
-    boxes = boxes.astype(np.float64)
-    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    edges = np.sort(np.concatenate([start, end]), axis=0)
-    inside = (start[:, None] <= edges[:-1]) & (edges[:-1] < end[:, None])
-    cells = (inside[:, :, None, 0] & inside[:, None, :, 1]).any(axis=0)
-    widths, heights = np.diff(edges, axis=0).T
-    return float(widths @ cells @ heights)
 
 
 def _overlap(boxes, covered):

@@ -24,7 +24,15 @@ from pneumo_jax.data.dicom import FilmError
 from pneumo_jax.data.isolated import lost_film_error
 from pneumo_jax.data.tfrecord import RecordFile, ShardError, make_frame
 
-__all__ = ['Chunk', 'SpooledFilm', 'convert_chunk', 'is_spooled', 'make_chunks', 'read_chunk']
+__all__ = [
+    'Chunk',
+    'SpooledFilm',
+    'convert_chunk',
+    'decoder_versions',
+    'is_spooled',
+    'make_chunks',
+    'read_chunk',
+]
 
 _ENDS = ('.tfrecord', '.json')
 _DECODERS = (
@@ -72,7 +80,7 @@ class Chunk:
 
 def make_chunks(tasks: Sequence[FilmTask], options: RecordOptions, size: int) -> list[Chunk]:
     """Chunks of so many films; how they are cut does not depend on the number of workers."""
-    base = hashlib.sha256(repr((options, _versions())).encode())
+    base = hashlib.sha256(repr((options, decoder_versions())).encode())
     chunks = []
     for start in range(0, len(tasks), size):
         members = tuple(tasks[start : start + size])
@@ -156,18 +164,8 @@ def read_chunk(spool_dir: pathlib.Path, key: str) -> list[SpooledFilm | Rejectio
     ]
 
 
-def _paths(spool_dir, key):
-    """The records of a chunk, and what became of its films: the second appears last."""
-    return [spool_dir / f'{key}{end}' for end in _ENDS]
-
-
-def _rejected(task, error):
-    label = task.label
-    rejection = Rejection(label.patient_id, error.code, str(error), label.path)
-    return {'rejected': dataclasses.asdict(rejection)}
-
-
-def _versions():
+def decoder_versions() -> list[str]:
+    """Of this package and of all that decodes films, '' where one is not there."""
     # Imported here for the start of workers, which do not need it.
     from importlib import metadata
 
@@ -178,6 +176,17 @@ def _versions():
         except metadata.PackageNotFoundError:
             versions.append('')
     return versions
+
+
+def _paths(spool_dir, key):
+    """The records of a chunk, and what became of its films: the second appears last."""
+    return [spool_dir / f'{key}{end}' for end in _ENDS]
+
+
+def _rejected(task, error):
+    label = task.label
+    rejection = Rejection(label.patient_id, error.code, str(error), label.path)
+    return {'rejected': dataclasses.asdict(rejection)}
 
 
 def _to_json(facts):

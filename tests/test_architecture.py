@@ -24,7 +24,7 @@ FLOORS = [
     ('config_fields',),
     ('scoring', 'run_config', 'array_store', 'seal', 'signals', 'device_memory', 'evaluation'),
     ('localizers',),
-    ('steps', 'command', 'writers', 'early_stopping', 'overlay', 'output_folder'),
+    ('steps', 'command', 'writers', 'early_stopping', 'output_folder'),
     ('views', 'state', 'environment', 'describe', 'progress_line', 'compilation_cache'),
     ('optimizer',),
     ('losses', 'sharding', 'transfer'),
@@ -48,7 +48,7 @@ FLOORS = [
     # Whether weights saw the films is told in reports too, where no network is.
     ('pretrained.cards', 'pretrained.card_names', 'pretrained.card_denials'),
     ('pages',),
-    ('data.geometry', 'errors', 'files'),
+    ('data.geometry', 'errors', 'files', 'overlay'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 MODULES = sorted((ROOT / 'pneumo_jax').rglob('*.py'))

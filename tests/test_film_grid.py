@@ -3,9 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pneumo_jax.evaluation.page.film_grid import film_grid, grid_sheet
+from pneumo_jax.evaluation.page.film_grid import GRID_COLUMNS, film_grid
 from pneumo_jax.metrics.detection import challenge_film_scores
 from pneumo_jax.overlay import PREDICTION_COLOUR, TRUTH_COLOUR
+from pneumo_jax.pages.films import film_sheet
 from tests.made_results import THRESHOLDS, made_films
 
 
@@ -111,10 +112,10 @@ def test_captions_tell_what_is_not_known():
 
 def test_the_sheet_holds_every_row_that_has_films(films):
     grid = film_grid(films, THRESHOLDS, flat_picture)
-    whole = grid_sheet(grid)
+    whole = film_sheet(grid, columns=GRID_COLUMNS)
     empty = [dataclasses.replace(row, films=[]) for row in grid[1:]]
-    assert whole.size == (1200, 5 * grid_sheet([grid[0], *empty]).height)
-    assert grid_sheet(empty).height == 1
+    assert whole.size == (1200, 5 * film_sheet([grid[0], *empty], columns=GRID_COLUMNS).height)
+    assert film_sheet(empty, columns=GRID_COLUMNS).height == 1
 
 
 def test_no_caption_tells_whose_film_it_is(films):

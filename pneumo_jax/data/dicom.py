@@ -130,6 +130,7 @@ def _read_dicom(path, source, options):
         photometric=header.photometric,
         bits_stored=header.bits_stored,
         manufacturer=header.text('Manufacturer')[:_MAX_MANUFACTURER],
+        pixel_spacing=_spacing(header),
         window=window,
         notes=(*notes, *picture_notes(pixels)),
     )
@@ -170,6 +171,18 @@ def _check_frame(path, header, options):
             'are read, grey, palette, RGB or YBR: export it so',
         )
     return list(notes)
+
+
+def _spacing(header):
+    """Pixel spacing in mm; None where nothing sensible is told, which is no reason to refuse."""
+    for keyword in ('PixelSpacing', 'ImagerPixelSpacing'):
+        try:
+            rows, columns = header.numbers(keyword)
+        except ValueError:
+            continue
+        if rows and columns and min(rows, columns) > 0:
+            return rows, columns
+    return None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -30,6 +30,8 @@ _TAGS = {
         'PatientAge',
         'ViewPosition',
         'ViewCodeSequence',
+        'PixelSpacing',
+        'ImagerPixelSpacing',
         'SamplesPerPixel',
         'PhotometricInterpretation',
         'PlanarConfiguration',

@@ -66,6 +66,8 @@ class Film:
         photometric: photometric interpretation of a DICOM file, Pillow's mode of a picture.
         bits_stored: significant bits of a sample.
         manufacturer: of the machine, '' unknown.
+        pixel_spacing: between rows and between columns in mm, calibrated where the file has that,
+            else at the detector; None unknown.
         window: how stored values became grey values: ``VOI LUT``, ``LINEAR 1500 at 600`` (function,
             width, centre), or ``full range``.
         notes: what else was done to the grey values or is worth knowing, for the report.
@@ -81,6 +83,7 @@ class Film:
     photometric: str
     bits_stored: int
     manufacturer: str
+    pixel_spacing: tuple[float, float] | None
     window: str
     notes: tuple[str, ...]
 

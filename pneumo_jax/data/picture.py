@@ -81,6 +81,7 @@ def read_picture(path: pathlib.Path, picture_format: str, options: ReadOptions) 
         photometric=mode,
         bits_stored=16 if mode in _DEEP_MODES else 1 if mode == '1' else 8,
         manufacturer='',
+        pixel_spacing=None,
         window='full range',
         notes=(*notes, *picture_notes(pixels)),
     )

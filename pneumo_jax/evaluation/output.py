@@ -14,10 +14,11 @@ from pneumo_jax.evaluation.chosen import CHOSEN_NAME, choose, write_chosen
 from pneumo_jax.evaluation.film_table import read_films, write_films
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.page import evaluation_page
-from pneumo_jax.evaluation.page.film_grid import film_grid, grid_sheet
+from pneumo_jax.evaluation.page.film_grid import GRID_COLUMNS, film_grid
 from pneumo_jax.evaluation.pictures import draw_pictures
 from pneumo_jax.evaluation.results import SCHEMA, Settings, results
 from pneumo_jax.files import write_atomically, write_json
+from pneumo_jax.pages.films import film_sheet
 from pneumo_jax.pages.pictures import save_pictures
 from pneumo_jax.thresholds import Thresholds
 
@@ -155,6 +156,6 @@ def _write_pictures(folder, content, evaluation, film_picture):
     grid = []
     if film_picture is not None:
         grid = film_grid(evaluation.films, evaluation.thresholds, film_picture)
-        grid_sheet(grid).save(pictures_dir / _GRID_NAME, quality=90)
+        film_sheet(grid, columns=GRID_COLUMNS).save(pictures_dir / _GRID_NAME, quality=90)
     page = evaluation_page(content, pictures, grid)
     write_atomically(folder / page_name(split), page)

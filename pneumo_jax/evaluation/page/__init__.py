@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from pneumo_jax.evaluation.page import sections
 from pneumo_jax.evaluation.page.elements import STYLE
-from pneumo_jax.evaluation.page.film_grid import FilmRow
 from pneumo_jax.evaluation.page.making import film_examples, making
 from pneumo_jax.evaluation.page.strata import strata
 from pneumo_jax.evaluation.pictures.forest import group_title
 from pneumo_jax.evaluation.text import figure_title, interval_text, part_of, value_text
+from pneumo_jax.pages.films import FilmRow
 from pneumo_jax.pages.parts import element, note, number, page, percent, section, tiles
 
 __all__ = ['evaluation_page']

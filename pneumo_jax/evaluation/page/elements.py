@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from pneumo_jax.evaluation.page.film_grid import FilmRow
 from pneumo_jax.evaluation.text import figure_text, figure_title, interval_text, part_of
-from pneumo_jax.pages.parts import element, note, table
-from pneumo_jax.pages.pictures import PICTURES_STYLE, film_figure
+from pneumo_jax.pages.parts import note, table
+from pneumo_jax.pages.pictures import PICTURES_STYLE
 
 __all__ = [
     'STYLE',
     'VALUE_HEADER',
     'figure_cell',
     'figures_table',
-    'film_row',
     'threshold_of',
     'undefined_note',
 ]
@@ -66,15 +64,6 @@ def undefined_note(what: str, part: Mapping | None) -> ElementTree.Element:
     """The sentence of a part that has no figures, with its reason where one is known."""
     reason = (part or {}).get('undefined')
     return note(f'{what}: undefined ({reason}).' if reason else f'{what}: not computed.')
-
-
-def film_row(row: FilmRow) -> ElementTree.Element:
-    """A row of the grid: its title, its rule, and its films with their captions."""
-    rule = note(row.rule if row.films else f'{row.rule} There is none.')
-    films = element(
-        'div', *(film_figure(film.picture, film.caption) for film in row.films), class_='films'
-    )
-    return element('div', element('h3', row.title), rule, films, class_='film-row')
 
 
 def _cell(cell):

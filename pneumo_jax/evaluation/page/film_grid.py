@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from pneumo_jax import overlay
 from pneumo_jax.data.geometry import film_to_image
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.metrics.detection import challenge_film_scores
+from pneumo_jax.pages.films import FilmRow, ShownFilm
 from pneumo_jax.thresholds import Thresholds
 
-__all__ = ['FilmRow', 'ShownFilm', 'film_grid', 'grid_sheet']
+__all__ = ['GRID_COLUMNS', 'film_grid']
 
-_COUNT = 4
+# Films of a row.
+GRID_COLUMNS = 4
 # Pictures are brought to this side before boxes are drawn, so that lines are equally thin on all.
 _SIDE = 448
-
-_GROUND = (24, 24, 24)
-
-
-@dataclasses.dataclass(frozen=True)
-class ShownFilm:
-    """A film of the grid.
-
-    Attributes:
-        picture: RGB, the truth in red and the prediction in blue.
-        caption: probability, truth and box score; nothing tells whose film it is.
-    """
-
-    picture: Image.Image
-    caption: str
-
-
-@dataclasses.dataclass(frozen=True)
-class FilmRow:
-    """Films that were chosen by one rule.
-
-    Attributes:
-        name: ``best``, ``quiet``, ``missed``, ``false_alarms`` or ``worst_boxes``.
-        title: for readers.
-        rule: the sentence by which they were chosen.
-        films: at most four; none where the rule finds none.
-    """
-
-    name: str
-    title: str
-    rule: str
-    films: list[ShownFilm]
 
 
 def film_grid(
@@ -71,33 +39,11 @@ def film_grid(
         eligible, order = choose(films, films.probs >= thresholds.film, scores)
         # The first of equal films; the order of the table means nothing.
         candidates = np.argsort(order, kind='stable')
-        chosen = candidates[(eligible & ~taken)[candidates]][:_COUNT]
+        chosen = candidates[(eligible & ~taken)[candidates]][:GRID_COLUMNS]
         taken[chosen] = True
         shown = [_show(films, i, drawn[i], scores[i], film_picture(int(i))) for i in chosen]
         rows.append(FilmRow(name, title, rule, shown))
     return rows
-
-
-def grid_sheet(grid: list[FilmRow]) -> Image.Image:
-    """The grid as one picture: a heading and a line of films for each row that has any."""
-    side, heading = 300, 34
-    font = ImageFont.load_default(17)
-    strips = []
-    for row in grid:
-        if not row.films:
-            continue
-        pictures = [film.picture for film in row.films]
-        captions = [film.caption for film in row.films]
-        sheet = overlay.contact_sheet(pictures, captions, columns=_COUNT, side=side)
-        strip = Image.new('RGB', (sheet.width, sheet.height + heading), _GROUND)
-        strip.paste(sheet, (0, heading))
-        ImageDraw.Draw(strip).text((6, 8), row.title, font=font, fill=(255, 255, 255))
-        strips.append(strip)
-    tops = [0, *itertools.accumulate(strip.height for strip in strips)]
-    whole = Image.new('RGB', (_COUNT * side, max(tops[-1], 1)), _GROUND)
-    for top, strip in zip(tops, strips, strict=False):
-        whole.paste(strip, (0, top))
-    return whole
 
 
 def _best(films, called, scores):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from pneumo_jax.evaluation.page.elements import film_row, threshold_of
-from pneumo_jax.evaluation.page.film_grid import FilmRow
+from pneumo_jax.evaluation.page.elements import threshold_of
 from pneumo_jax.evaluation.pictures.forest import group_title
 from pneumo_jax.evaluation.text import part_of
+from pneumo_jax.pages.films import FilmRow, film_row
 from pneumo_jax.pages.parts import element, note, number, section, table
 
 __all__ = ['film_examples', 'making']
