@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import math
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ __all__ = [
     'merged_person',
     'person_from_cells',
     'read_persons',
+    'read_spacings',
 ]
 
 # Usual names of columns, as in ``find_columns``.
@@ -77,7 +79,7 @@ def read_persons(path, *, id_column=None, person_column=None) -> dict[str, list[
         LabelError: if the file is no such table, or it is not clear which columns are meant.
     """
     text = read_text(path)
-    if pathlib.Path(path).suffix.lower() == '.json' or text.lstrip().startswith(('[', '{')):
+    if _is_json(path, text):
         return _read_mapping(path, text)
     rows = read_table(path)
     header = list(rows[0].cells)
@@ -99,6 +101,39 @@ def read_persons(path, *, id_column=None, person_column=None) -> dict[str, list[
         ]
         for film, film_rows in group_by(rows, lambda row: posix_path(row[keys['id']])).items()
     }
+
+
+def read_spacings(path, *, id_column=None) -> dict[str, float]:
+    """Millimetres between pixels, as far as a table of persons has them in a column for that.
+
+    Args:
+        path: as in ``read_persons``.
+        id_column: as in ``read_persons``.
+
+    Returns:
+        Film id, or path as in ``posix_path`` -> mm; what is no length is left out.
+
+    Raises:
+        LabelError: as ``read_persons``.
+    """
+    text = read_text(path)
+    if _is_json(path, text):
+        return {}
+    rows = read_table(path)
+    header = list(rows[0].cells)
+    aliases = {'id': _KEY_ALIASES['id'], 'spacing': ('pixelspacing',)}
+    named = {'id': id_column} if id_column else {}
+    columns = find_columns(path, header, aliases, named=named, required=('id',), flags=_KEY_FLAGS)
+    spacings = {}
+    if 'spacing' in columns:
+        for row in rows:
+            try:
+                spacing = row.number_in(columns['spacing'])
+            except ValueError:
+                continue
+            if 0 < spacing < math.inf:
+                spacings[posix_path(row[columns['id']])] = spacing
+    return spacings
 
 
 def person_from_cells(cells: Mapping[str, str]) -> Person:
@@ -185,6 +220,10 @@ class PersonSource:
     def rows_without_film(self, names: Iterable[str]) -> int:
         """How many films the table of persons lists under none of ``names``, ids and paths."""
         return len(self._persons.keys() - set(names))
+
+
+def _is_json(path, text):
+    return pathlib.Path(path).suffix.lower() == '.json' or text.lstrip().startswith(('[', '{'))
 
 
 def _read_mapping(path, text):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import collections
 import math
 
+import numpy as np
+
 from data_prep.labels import (
     BOX_COLUMNS,
     FilmLabel,
@@ -25,7 +27,7 @@ from data_prep.labels import (
 from data_prep.persons import merged_person, read_persons
 from data_prep.tables import read_table
 
-__all__ = ['read_rsna_labels']
+__all__ = ['read_rsna_classes', 'read_rsna_labels']
 
 # The last ids of the complete table were the test set of the challenge's first stage, read by
 # several radiologists: 35.3 % are positive, of the others 22.0 %.
@@ -85,6 +87,47 @@ def read_rsna_labels(
         make_film,
         place=lambda row: f'{labels_csv}, row {row.number}',
         path_of=lambda row: '',  # Films of these tables are found by their ids.
+        counts=counts,
+    )
+
+
+def read_rsna_classes(
+    class_info_csv, person_csv=None, *, id_column=None, person_column=None
+) -> LabelTable:
+    """What is known of films without the table of labels: classes, and no boxes.
+
+    Args:
+        class_info_csv: as in ``read_rsna_labels``.
+        person_csv: as in ``read_rsna_labels``, as are those that follow.
+
+    Raises:
+        LabelError: if a table as a whole is no such table.
+    """
+    rows = _by_id(class_info_csv, _CLASS_COLUMNS)
+    persons = {}
+    if person_csv:
+        persons = read_persons(person_csv, id_column=id_column, person_column=person_column)
+    counts = collections.Counter()
+
+    def make_film(film_id, film_rows):
+        check_id(film_id)
+        names = {row['class'] for row in film_rows}
+        label = only_label([int(name == 'Lung Opacity') for name in names])
+        return FilmLabel(
+            patient_id=film_id,
+            label=label,
+            class_id=class_id_of(label, names),
+            boxes=np.zeros((0, 4), np.float32),
+            label_domain='unknown',
+            **vars(merged_person(persons.get(film_id, ()))),
+        )
+
+    return make_table(
+        class_info_csv,
+        rows,
+        make_film,
+        place=lambda row: f'{class_info_csv}, row {row.number}',
+        path_of=lambda row: '',
         counts=counts,
     )
 

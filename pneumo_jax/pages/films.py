@@ -25,10 +25,12 @@ class ShownFilm:
     Attributes:
         picture: RGB, with its boxes.
         caption: in words; nothing tells whose film it is.
+        film_id: where a reader may look the film up, '' else; on pages alone, never in a picture.
     """
 
     picture: Image.Image
     caption: str
+    film_id: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ def film_row(row: FilmRow) -> ElementTree.Element:
     """A row on a page: its title, its rule, and its films with their captions."""
     rule = note(row.rule if row.films else f'{row.rule} There is none.')
     films = element(
-        'div', *(film_figure(film.picture, film.caption) for film in row.films), class_='films'
+        'div', *(film_figure(f.picture, f.caption, f.film_id) for f in row.films), class_='films'
     )
     return element('div', element('h3', row.title), rule, films, class_='film-row')
 

@@ -106,12 +106,13 @@ def reading(text: str) -> ElementTree.Element:
     return element('p', text, class_='reading')
 
 
-def film_figure(picture: Image.Image, caption: str) -> ElementTree.Element:
+def film_figure(picture: Image.Image, caption: str, film_id: str = '') -> ElementTree.Element:
     """A film inside the page, with its caption below.
 
     Args:
         picture: grey or RGB.
         caption: of the film; also what a screen reader says.
+        film_id: told below it, '' not.
     """
     file = io.BytesIO()
     picture.save(file, 'JPEG', quality=_QUALITY, subsampling=0)
@@ -120,7 +121,8 @@ def film_figure(picture: Image.Image, caption: str) -> ElementTree.Element:
         'img', src=f'data:image/jpeg;base64,{data}', alt=f'Chest film: {caption}',
         width=picture.width, height=picture.height,
     )  # fmt: skip
-    return element('figure', image, element('figcaption', caption))
+    told = [element('br'), film_id] if film_id else []
+    return element('figure', image, element('figcaption', caption, *told))
 
 
 def save_pictures(pictures: Mapping[str, Figure], folder: pathlib.Path) -> None:

@@ -38,6 +38,8 @@ CLASS_COLOURS = {
 _RC = {
     'font.family': 'DejaVu Sans',
     'font.size': 9.5,
+    # Names out of somebody's files are no formulas.
+    'text.parse_math': False,
     'axes.titlesize': 10,
     'axes.titleweight': 'bold',
     'axes.titlelocation': 'left',
