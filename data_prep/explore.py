@@ -25,13 +25,8 @@ import pathlib
 
 from absl import flags
 
-from data_prep.exploration import box_charts, label_charts, pixel_charts
-from data_prep.exploration.balance import split_balance
-from data_prep.exploration.duplicates import find_equal_films
-from data_prep.exploration.figures import label_figures
 from data_prep.exploration.film_rows import SHEET_COLUMNS, choose_films, film_rows
-from data_prep.exploration.films import ExploredFilms
-from data_prep.exploration.grey import grey_figures, mean_films
+from data_prep.exploration.gathering import draw, gather
 from data_prep.exploration.loading import load_download, load_shards
 from data_prep.exploration.page import exploration_page
 from data_prep.exploration.sections import Exploration
@@ -44,7 +39,6 @@ from pneumo_jax.files import write_atomically, write_json
 from pneumo_jax.output_folder import OutputFolder
 from pneumo_jax.pages.films import film_sheet
 from pneumo_jax.pages.pictures import save_pictures
-from pneumo_jax.pages.style import drawing
 from pneumo_jax.read_flags import define_read_flags, read_options
 from pneumo_jax.workers import WorkerPool
 
@@ -86,7 +80,7 @@ def explore(
             films = load_shards(shards_dir)
         else:
             films = load_download(options, pool=pool, cache_dir=cache)
-        exploration = _exploration(films)
+        exploration = gather(films)
         _write(folder.path, exploration)
         folder.publish()
     return exploration
@@ -118,48 +112,12 @@ def main(argv: list[str]) -> int:
     return 1 if found.films.rejected else 0
 
 
-def _exploration(films: ExploredFilms) -> Exploration:
-    figures, duplicates, balance = (
-        label_figures(films),
-        find_equal_films(films),
-        split_balance(films),
-    )
-    return Exploration(
-        films=films,
-        figures=figures,
-        grey=grey_figures(films),
-        balance=balance,
-        duplicates=duplicates,
-        maps=box_charts.heat_maps(films),
-        warnings=list(_warnings(films, figures, duplicates, balance)),
-    )
-
-
-def _warnings(films, figures, duplicates, balance):
-    if films.labelled.any():
-        yield from figures['audit']['warnings']
-    else:
-        yield 'No film has a label: give --labels_csv for what classes, boxes and views tell.'
-    if films.rejected:
-        yield f'Films that cannot be used: {len(films.rejected):,}; the page lists them.'
-    if films.missing:
-        yield f'Labelled films without a file: {films.missing:,}; their pixels are in no figure.'
-    if doubtful := sum(group.conflicting for group in duplicates):
-        yield f'Groups of equal films whose labels contradict each other: {doubtful:,}.'
-    for what, key in (
-        ('Persons', 'persons_in_two_splits'),
-        ('Equal films', 'equal_films_in_two_splits'),
-    ):
-        if count := balance.get(key):
-            yield f'{what} in two splits: {count:,}. Figures may flatter.'
-
-
 def _write(folder: pathlib.Path, exploration: Exploration) -> None:
     films, figures = exploration.films, exploration.figures
     pictures_dir, tables_dir = folder / 'pictures', folder / 'tables'
     pictures_dir.mkdir()
     tables_dir.mkdir()
-    pictures = _draw(exploration)
+    pictures = draw(exploration)
     save_pictures(pictures, pictures_dir)
     rows = film_rows(films, choose_films(films, exploration.duplicates))
     for row in rows:
@@ -177,24 +135,6 @@ def _write(folder: pathlib.Path, exploration: Exploration) -> None:
     write_atomically(folder / _PAGE_NAME, exploration_page(exploration, pictures, rows))
     content = figures | {'splits': exploration.balance, 'warnings': exploration.warnings}
     write_json(folder / _JSON_NAME, content)
-
-
-def _draw(exploration):
-    films, figures = exploration.films, exploration.figures
-    with drawing():
-        drawn = {
-            'classes': label_charts.draw_classes(figures),
-            'groups': label_charts.draw_groups(figures),
-            'ages': label_charts.draw_ages(films),
-            'box_counts': box_charts.draw_box_counts(films),
-            'box_sizes': box_charts.draw_box_sizes(films),
-            'box_positions': box_charts.draw_heat_maps(exploration.maps),
-            'persons': label_charts.draw_persons(films),
-            'spacings': label_charts.draw_spacings(films),
-            **pixel_charts.draw_grey_values(exploration.grey),
-            'mean_films': pixel_charts.draw_mean_films(mean_films(films)),
-        }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _find(download: str) -> dict[str, str]:

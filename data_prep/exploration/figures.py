@@ -64,6 +64,8 @@ def label_figures(films: ExploredFilms) -> dict:
     of_class = {name: classes == name for name in CLASS_TITLES if (classes == name).any()}
     by_class = sparse.csr_array(np.array(list(of_class.values()), np.float32))
 
+    higher = _more_often_positive(groups.get('view', {}), positive)
+
     def compute(weights):
         whole, part = members @ weights, ill @ weights
         shares = by_class @ weights
@@ -72,7 +74,7 @@ def label_figures(films: ExploredFilms) -> dict:
             **rates,
             **{f'class/{n}': Share(shares[i], whole[0]) for i, n in enumerate(of_class)},
             'all_negative_accuracy': Share(whole[0] - part[0], whole[0]),
-            'view_alone_auroc': _view_auroc(rates),
+            'view_alone_auroc': _view_auroc(rates, higher),
             'all_background_pixel_accuracy': _background(covered, weights),
             **{
                 f'area/{domain}': _weighted_median(areas, rows, weights)
@@ -125,23 +127,34 @@ def covered_shares(films: ExploredFilms) -> np.ndarray:
     return np.where(films.labelled, shares, math.nan)
 
 
-def _view_auroc(rates: Mapping[str, Share]) -> np.ndarray:
-    """AUROC of the score 'this film is AP', or 'is PA', whichever is more often positive.
+def _more_often_positive(views: Mapping[str, np.ndarray], positive) -> tuple[str, ...]:
+    """AP and PA, first the one whose films are more often positive; () if one has no film."""
+    if not all(view in views for view in _VIEWS):
+        return ()
+    return tuple(sorted(_VIEWS, key=lambda view: -positive[views[view]].mean()))
+
+
+def _view_auroc(rates: Mapping[str, Share], views: tuple[str, ...]) -> np.ndarray:
+    """AUROC of the score 'this film is of the first view', of films of both.
 
     A score of two values has the AUROC (1 + sensitivity - false positive rate) / 2.
     """
-    if not all(f'view/{view}' in rates for view in _VIEWS):
+    if not views:
         return np.full_like(rates['all'].value, math.nan)
-    ap, pa = (rates[f'view/{view}'] for view in _VIEWS)
+    first, second = (rates[f'view/{view}'] for view in views)
     with np.errstate(invalid='ignore', divide='ignore'):
-        sensitivity = ap.part / (ap.part + pa.part)
-        false_rate = (ap.whole - ap.part) / (ap.whole - ap.part + pa.whole - pa.part)
+        sensitivity = first.part / (first.part + second.part)
+        negatives = first.whole - first.part + second.whole - second.part
+        false_rate = (first.whole - first.part) / negatives
     return 0.5 + (sensitivity - false_rate) / 2
 
 
 def _background(covered, weights):
     """Mean share of a film that no box covers, of films whose boxes are known: [D]."""
     known = np.isfinite(covered)
+    if not covered[known].any():
+        # Nobody drew a box.
+        return np.full(weights.shape[1], math.nan)
     whole = known.astype(np.float64) @ weights
     part = np.where(known, covered, 0.0) @ weights
     free = np.divide(part, whole, out=np.full_like(whole, math.nan), where=whole > 0)

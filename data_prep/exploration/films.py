@@ -25,8 +25,8 @@ UNLABELLED = 'unlabelled'
 CLASS_TITLES = {
     'normal': 'normal',
     'no_lung_opacity_not_normal': 'not normal, no opacity',
-    'lung_opacity': 'lung opacity',
     'unknown': 'no opacity, normal or not',
+    'lung_opacity': 'lung opacity',
     UNLABELLED: 'no label',
 }
 _LONGEST_NAME = 40

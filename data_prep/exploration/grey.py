@@ -40,7 +40,7 @@ class GreyFigures:
 
 
 def grey_figures(films: ExploredFilms) -> dict[str, dict[str, GreyFigures]]:
-    """Grey values by ``class``, ``view`` and ``manufacturer``, of the films with pixels.
+    """Grey values by ``class``, ``view``, ``manufacturer`` and ``split``, of the films with pixels.
 
     Every film counts the same, however many pixels it has. A grouping of one value is left out,
     but for the class.
@@ -48,7 +48,7 @@ def grey_figures(films: ExploredFilms) -> dict[str, dict[str, GreyFigures]]:
     rows = films.rows_with_pixels
     groups = film_groups(films)
     chosen = {'class': {name: films.classes == name for name in CLASS_TITLES}}
-    for name in ('view', 'manufacturer'):
+    for name in ('view', 'manufacturer', 'split'):
         if len(values := {v: m for v, m in groups.get(name, {}).items() if v != UNKNOWN}) > 1:
             chosen[name] = values
     members = {

@@ -23,8 +23,9 @@ GROUPINGS = {
 }
 _FIRST = ('AP', 'PA', 'F', 'M', 'single_read', 'multi_read', *SPLITS)
 _OTHERS = 'others'
-# Of manufacturers; the others are told together.
+# Of manufacturers, those of most films; the others are told together.
 _SHOWN_VALUES = 6
+_FEWEST_FILMS = 5
 _AGE_STEP = 10
 # Ages over 89 can identify a person (45 CFR 164.514(b)(2)(i)(C)): they are told as one.
 _OLDEST = 90
@@ -62,7 +63,8 @@ def _decade(age):
 def _frequent(values):
     """The values with all but the most frequent ones called others."""
     counts = collections.Counter(filter(None, values))
-    kept = {'', *(value for value, _ in counts.most_common(_SHOWN_VALUES))}
+    frequent = counts.most_common(_SHOWN_VALUES)
+    kept = {'', *(value for value, count in frequent if count >= _FEWEST_FILMS)}
     return [value if value in kept else _OTHERS for value in values]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_prep.exploration.balance import LARGE_DIFFERENCE, TRAITS
 from data_prep.exploration.films import CLASS_TITLES, ExploredFilms, printable
 from data_prep.exploration.groups import GROUPINGS
 from pneumo_jax.pages.style import CLASS_COLOURS, COLOURS, legend, new_picture
@@ -19,6 +20,7 @@ __all__ = [
     'draw_groups',
     'draw_persons',
     'draw_spacings',
+    'draw_split_differences',
     'person_counts',
     'plot_interval',
 ]
@@ -41,7 +43,7 @@ _PERSON_BINS = (
 
 def class_colour(name: str) -> str:
     """The colour of a class in all pictures."""
-    return COLOURS[CLASS_COLOURS.get(name, 'line')]
+    return COLOURS[CLASS_COLOURS.get(name, 'soft')]
 
 
 def draw_classes(figures: dict) -> Figure | None:
@@ -53,7 +55,7 @@ def draw_classes(figures: dict) -> Figure | None:
     for y, (name, row) in enumerate(classes.items()):
         share = row['share']
         axes.barh(y, 100 * share['value'], height=0.62, color=class_colour(name))
-        plot_interval(axes, share, y, scale=100, colour=COLOURS['ink'], point=False)
+        plot_interval(axes, share, y, scale=100, colour=COLOURS['ink'], marker='')
         end = share['value'] if share['high'] is None else share['high']
         told = f'{row["films"]:,} films · {100 * share["value"]:.1f} %'
         axes.text(100 * end + 1.2, y, told, va='center', fontsize=9)
@@ -170,7 +172,7 @@ def draw_persons(films: ExploredFilms) -> Figure | None:
     for axes, what, i in zip(panels, ('persons', 'films'), (0, 1), strict=True):
         numbers = [row[i] for row in counts.values()]
         total = sum(numbers)
-        bars = axes.bar(range(len(counts)), numbers, width=0.7, color=COLOURS['main'])
+        bars = axes.bar(range(len(counts)), numbers, width=0.7, color=COLOURS['rest'])
         axes.bar_label(
             bars, [f'{n:,}\n{100 * n / total:.0f} %' for n in numbers], fontsize=8.5, padding=2
         )
@@ -184,10 +186,37 @@ def draw_persons(films: ExploredFilms) -> Figure | None:
     return picture
 
 
+def draw_split_differences(balance: dict) -> Figure | None:
+    """How far each trait of the other splits is from the first one's."""
+    if not balance:
+        return None
+    first, *others = balance['splits']
+    traits = list(balance['splits'][first]['traits'])
+    picture, (axes,) = new_picture(8.0, 1.0 + 0.36 * len(traits))
+    axes.axvspan(-LARGE_DIFFERENCE, LARGE_DIFFERENCE, color=COLOURS['line'], linewidth=0)
+    axes.axvline(0, color=COLOURS['soft'], linestyle=':', linewidth=1.2)
+    markers = dict(zip(others, ('s', 'o'), strict=False))
+    for i, (name, marker) in enumerate(markers.items()):
+        colour = COLOURS['main' if i == 0 else 'ink']
+        for y, trait in enumerate(traits):
+            figure, place = balance['differences'][name][trait], y + 0.26 * i - 0.13
+            plot_interval(axes, figure, place, scale=1, colour=colour, marker=marker)
+        axes.plot([], [], marker, color=colour, label=f'{name} minus {first}')
+    axes.set_yticks(range(len(traits)), [TRAITS[trait][0] for trait in traits])
+    axes.set(ylim=(len(traits) - 0.5, -0.5), xlabel='standardised difference (95 % interval)')
+    axes.grid(visible=False, axis='y')
+    picture.legend(loc='outside upper left', ncols=2)
+    picture.set_label(
+        f'Standardised differences of the splits to {first} with 95 % intervals; the grey band is '
+        f'that of less than {LARGE_DIFFERENCE}. The same as in the table below.'
+    )
+    return picture
+
+
 def plot_interval(
-    axes: Axes, figure: Mapping, y: float, *, scale: float, colour: str, point: bool = True
+    axes: Axes, figure: Mapping, y: float, *, scale: float, colour: str, marker: str = 's'
 ) -> None:
-    """A figure {value, low, high} as a point and the line of its interval, at a height."""
+    """A figure {value, low, high} as a marker and the line of its interval, at a height."""
     if figure['value'] is None:
         return
     if figure['low'] is not None:
@@ -195,8 +224,7 @@ def plot_interval(
             [scale * figure['low'], scale * figure['high']], [y, y],
             color=colour, linewidth=1.6, solid_capstyle='butt',
         )  # fmt: skip
-    if point:
-        axes.plot(scale * figure['value'], y, 's', color=colour, markersize=5)
+    axes.plot(scale * figure['value'], y, marker, color=colour, markersize=5)
 
 
 def _stack(axes, y, group):

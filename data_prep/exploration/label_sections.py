@@ -14,6 +14,7 @@ from data_prep.exploration.films import CLASS_TITLES, printable
 from data_prep.exploration.groups import GROUPINGS
 from data_prep.exploration.label_charts import person_counts
 from data_prep.exploration.sections import narrow, percent_figure, wide
+from pneumo_jax.evaluation.page.elements import figure_cell
 from pneumo_jax.evaluation.text import figure_text
 from pneumo_jax.pages.parts import element, note, number, percent, section
 from pneumo_jax.pages.pictures import picture_row, reading
@@ -221,8 +222,8 @@ def splits(exploration, pictures, rows):
     compared = [
         (
             ', '.join(filter(None, TRAITS[trait])),
-            *(figure_text(balance['splits'][n]['traits'][trait], digits=1) for n in names),
-            *(figure_text(of_split[trait], digits=2) for of_split in differences.values()),
+            *(figure_cell(balance['splits'][n]['traits'][trait], digits=1) for n in names),
+            *(figure_cell(of_split[trait], digits=2) for of_split in differences.values()),
         )
         for trait in traits
     ]
@@ -230,12 +231,13 @@ def splits(exploration, pictures, rows):
         'splits',
         'Do the splits agree?',
         reading(
-            f'{exploration.films.protocol.rstrip(".")}. The last columns are standardised '
+            f'{_sentence(exploration.films.protocol)} The last columns are standardised '
             f'differences to {first}: from {LARGE_DIFFERENCE} on (bold) splits are usually called '
             'unlike. An interval on both sides of 0 leaves open that chance did it; all the same a '
             'threshold chosen on one may not suit the other.'
         ),
         element('p', agreement(balance), class_='reading', id='agreement'),
+        *picture_row(pictures, ('split_differences',), wide=True),
         _mark_large(wide(header, counts + compared), traits, differences),
         note(
             f'Persons in two splits: {number(balance["persons_in_two_splits"])}. Films whose very '
@@ -307,6 +309,11 @@ def making(exploration, pictures, rows):
             'in tables/ and as exploration.json.',
         ),
     )
+
+
+def _sentence(text):
+    text = text.strip().rstrip('.')
+    return f'{text[:1].upper()}{text[1:]}.'
 
 
 def _area(figure):

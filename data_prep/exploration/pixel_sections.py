@@ -16,6 +16,8 @@ from pneumo_jax.pages.pictures import picture_row, reading
 
 __all__ = ['contact_sheets', 'duplicates', 'grey_values', 'mean_films', 'outliers']
 
+# Inches from which on a narrow screen scrolls a picture.
+_WIDE = 7
 _SHOWN_GROUPS = 50
 _SHOWN_NAMES = 6
 _OUTLIERS = ('darkest', 'brightest', 'unusual')
@@ -49,7 +51,7 @@ def mean_films(exploration, pictures, rows):
             'The mean of all films of a class. The last column is what films with an opacity have '
             'more (orange) or less (purple) of; the rows of one view tell it without the view.'
         ),
-        *picture_row(pictures, ('mean_films',), wide=True),
+        *picture_row(pictures, ('mean_films',), wide=pictures['mean_films'].get_figwidth() > _WIDE),
     )
 
 

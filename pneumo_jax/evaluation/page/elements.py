@@ -53,11 +53,11 @@ def threshold_of(results: Mapping, name: str) -> str:
     return 'a threshold that is unknown' if value is None else f'{value:.4f}'
 
 
-def figure_cell(figure: Mapping | None) -> str:
+def figure_cell(figure: Mapping | None, digits: int = 3) -> str:
     """A figure as ``figure_text``, whose interval no narrow column breaks."""
-    interval = interval_text(figure)
+    interval = interval_text(figure, digits)
     whole = f'({interval})'.replace(' ', '\N{NO-BREAK SPACE}')
-    return figure_text(figure).replace(f'({interval})', whole)
+    return figure_text(figure, digits).replace(f'({interval})', whole)
 
 
 def undefined_note(what: str, part: Mapping | None) -> ElementTree.Element:
