@@ -229,6 +229,8 @@ def test_names_with_markup_stay_text(tmp_path):
         write_film(films / f'{film_id}.dcm', pixels, Manufacturer='<b>$\\frac{1}$</b>')
         write_film(films / f'copy {film_id}.dcm', pixels, Manufacturer='<b>$\\frac{1}$</b>')
     (films / f'bad{HOSTILE}.dcm').write_bytes(b'')
+    # Bytes that are no text in any encoding that is used today, and what steers a terminal.
+    write_film(os.fsdecode(bytes(films) + b'/\xff\xfe\x1b[31m.dcm'), np.eye(32, dtype=np.uint8))
     labels = [[film_id, 1, 1, 9, 9, 1] for film_id in [*ids, f'bad{HOSTILE}']]
     persons = [[film_id, HOSTILE] for film_id in ids]
     tables = {

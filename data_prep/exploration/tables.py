@@ -67,7 +67,7 @@ def write_tables(
         ),
     }
     for name, (header, rows) in tables.items():
-        if rows := list(rows):
+        if rows := [tuple(map(_text, row)) for row in rows]:
             write_csv(folder / f'{name}.csv', header, rows)
 
 
@@ -184,6 +184,11 @@ def _equal(films, duplicates):
         for row in group.rows
     )
     return _Table(('group', 'film', 'split', 'conflicting_labels'), rows)
+
+
+def _text(cell):
+    """The name of a file may be no valid text."""
+    return str(cell).encode('utf-8', 'backslashreplace').decode()
 
 
 def _ends(figure):
