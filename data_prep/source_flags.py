@@ -26,6 +26,8 @@ SOURCE_FLAGS = (
 
 def define_source_flags() -> None:
     """Defines the flags; for a command's main module."""
+    # They are the command's own, which its --help lists.
+    flags.disclaim_key_flags()
     flags.DEFINE_enum(
         'source',
         'rsna',

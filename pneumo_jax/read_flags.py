@@ -11,6 +11,8 @@ __all__ = ['define_read_flags', 'read_options']
 
 def define_read_flags() -> None:
     """Defines the flags; for a command's main module."""
+    # They are the command's own, which its --help lists.
+    flags.disclaim_key_flags()
     flags.DEFINE_bool(
         'any_modality', False, 'Also take DICOM that is no chest radiograph (CR or DX, frontal).'
     )

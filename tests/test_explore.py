@@ -286,7 +286,8 @@ def test_margins_of_narrow_films_are_no_pixels_of_theirs(tmp_path):
     films = tmp_path / 'films'
     films.mkdir()
     for i in range(8):
-        write_film(films / f'film{i}.dcm', np.full((60, 30), 100 + i, np.uint8))
+        shape = (60, 30) if i % 2 else (30, 60)
+        write_film(films / f'film{i}.dcm', np.full(shape, 100 + i, np.uint8))
     labels = [[f'film{i}', '', '', '', '', 0] for i in range(8)]
     table = write_rows(tmp_path / 'labels.csv', LABEL_HEADER, labels)
     made = Options(

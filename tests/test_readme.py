@@ -218,6 +218,7 @@ def test_run_sh_knows_what_the_readme_says():
     [
         ['data_prep/make_demo.py'],
         ['data_prep/convert.py'],
+        ['data_prep/explore.py'],
         ['-m', 'pneumo_jax.main'],
         ['-m', 'pneumo_jax.evaluate'],
         ['-m', 'pneumo_jax.report'],
@@ -228,7 +229,7 @@ def test_run_sh_knows_what_the_readme_says():
 )
 def test_help_names_every_flag_that_the_readme_uses(command):
     done = subprocess.run(
-        [sys.executable, *command, '--helpfull'],
+        [sys.executable, *command, '--help'],
         cwd=ROOT,
         capture_output=True,
         text=True,
