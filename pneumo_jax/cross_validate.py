@@ -108,6 +108,6 @@ if __name__ == '__main__':
         'config', None, 'File with the run configuration, such as configs/resnet.py.'
     )
     flags.DEFINE_string('workdir', None, 'Folder for the runs and the figures of all of them.')
-    flags.DEFINE_multi_string('data_dir', [], 'Folder of shards of a fold; once for each.')
+    flags.DEFINE_multi_string('data_dir', None, 'Folder of shards of a fold; once for each.')
     flags.mark_flags_as_required(['config', 'workdir', 'data_dir'])
     command.run(main)
