@@ -59,6 +59,8 @@ _RC = {
     'xtick.labelsize': 9,
     'ytick.labelsize': 9,
     'text.color': COLOURS['ink'],
+    # A name from data with two dollars in it is no formula.
+    'text.parse_math': False,
     'lines.linewidth': 1.8,
     'lines.markersize': 6,
     'legend.frameon': False,

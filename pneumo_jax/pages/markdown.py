@@ -1,0 +1,22 @@
+"""Tables and texts of Markdown; what comes from data stays text, whatever signs it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+__all__ = ['escaped', 'markdown_table']
+
+
+def escaped(text: str) -> str:
+    """A text on one line in which no sign means anything to Markdown, HTML or a formula."""
+    indent = len(text) - len(text.lstrip(' '))
+    text = ' '.join(text.split())
+    for sign in '\\`*_{}[]<>#|$~&':
+        text = text.replace(sign, f'\\{sign}')
+    return '&nbsp;' * indent + text
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts, which are escaped."""
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(escaped(cell) for cell in line)} |' for line in lines)
