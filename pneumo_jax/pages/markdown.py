@@ -11,8 +11,11 @@ def escaped(text: str) -> str:
     """A text on one line in which no sign means anything to Markdown, HTML or a formula."""
     indent = len(text) - len(text.lstrip(' '))
     text = ' '.join(text.split())
-    for sign in '\\`*_{}[]<>#|$~&':
+    for sign in '\\`*_{}[]#|$~':
         text = text.replace(sign, f'\\{sign}')
+    # Not every reader of Markdown knows that a backslash disarms these.
+    for sign, name in (('&', '&amp;'), ('<', '&lt;'), ('>', '&gt;')):
+        text = text.replace(sign, name)
     return '&nbsp;' * indent + text
 
 

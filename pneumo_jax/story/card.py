@@ -270,8 +270,10 @@ def _training_data(facts) -> Iterator[str]:
             + (f', of {number(persons)} persons' if persons else '')
             + f', with {number(films["boxes"])} boxes; by view: {counted(films["views"])}.'
         )
-    for text in _each(facts['trainings'], lambda one: f'Protocol: {one["protocol"]}.'):
-        yield text
+    # Those of the other folds say the same of other numbers.
+    first = facts['trainings'][0]
+    of = f' of {first["name"]}' if facts['cross_validation'] else ''
+    yield f'Protocol{of}: {first["protocol"]}.'
     if any(training['weakly_labelled'] for training in facts['trainings']):
         yield 'Weakly labelled films taught the network too, through a head of their own.'
     for text in _each(

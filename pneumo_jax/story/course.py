@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -24,6 +25,7 @@ LOG_NAME = 'metrics.jsonl'
 # Of a TFRecord, as TensorBoard's files are made of: length and its checksum, checksum of the data.
 _HEADER = struct.Struct('<QI')
 _CRC_BYTES = 4
+_FIGURE_NAME = re.compile('[a-z_]+')
 # What an event may hold at most, pictures included; a damaged length is larger.
 _MOST_BYTES = 1 << 28
 
@@ -94,9 +96,13 @@ def read_course(folder: pathlib.Path, config: ConfigDict) -> Course:
 
     Raises:
         InputError: for a damaged file.
+        ValueError: for a config that no run can have.
     """
     epochs = _read_epochs(folder / LOG_NAME)
     section = config.early_stopping
+    # It becomes part of a picture's name.
+    if not _FIGURE_NAME.fullmatch(section.metric):
+        raise ValueError(f'early_stopping.metric={section.metric!r} is no name of a figure')
     # The end of the last epoch in the warm-up is also that of a warm-up in epochs.
     warmup = section.warmup_steps or max(
         (epoch.step for epoch in epochs if epoch.number <= section.warmup_epochs), default=0
@@ -175,9 +181,10 @@ def _read_epochs(path) -> list[Epoch]:
 
 def _read_epoch(content) -> Epoch | None:
     """The epoch of a line; None for a line of a step inside one."""
+    step = content['step']
     if 'epoch' not in content:
         return None
-    number, step = content['epoch'], content['step']
+    number = content['epoch']
     if not isinstance(number, int) or not isinstance(step, int) or number < 1:
         raise ValueError(f'epoch {number!r}, step {step!r}')
     figures = {

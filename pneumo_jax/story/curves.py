@@ -167,6 +167,7 @@ def _draw_line(axes, values, colour, line, marker, *, label, linewidth=1.6, alph
         alpha=alpha,
         color=COLOURS[colour],
         label=label,
+        zorder=3,
     )
 
 

@@ -41,14 +41,17 @@ h2.part + .soft { margin: 0 0 14px; }
 .charts.one { columns: auto; margin-top: 22px; }
 .charts.one .chart { max-width: 640px; }
 .facts th:first-child { width: 22%; }
-.facts .text { overflow-wrap: anywhere; }
-.differs td:nth-child(3) { font-weight: 600; }
+.facts td + .text { overflow-wrap: anywhere; }
+.facts td:first-child { overflow-wrap: normal; min-width: 92px; }
+.differs td:nth-child(2) { font-weight: 600; }
 .differs td { background: var(--notice); }
 .differs td, .unchanged td { overflow-wrap: anywhere; }
 .differs td:first-child { padding-left: 8px; box-shadow: inset 3px 0 var(--edge); }
 .unchanged { columns: 2 300px; column-gap: 36px; }
 .unchanged h3 { break-after: avoid; }
-.errors td:first-child { overflow-wrap: anywhere; }
+.errors table { font-size: 13px; }
+.errors td:nth-child(2) { white-space: nowrap; }
+.errors th:first-child { width: 34%; }
 .sheet figure { margin: 14px 0 0; }
 .sheet img { width: 100%; height: auto; border-radius: 4px; }
 .card ul { margin: 0; padding-left: 20px; max-width: 85ch; overflow-wrap: anywhere; }
@@ -109,10 +112,10 @@ def story_sentence(story: Story) -> str:
             for group, name in (('film', 'auroc'), ('boxes', 'challenge_map'))
         )
         alone = figure_text(_without_reason(results['baselines'].get('view_alone_auroc')))
+        what = '' if runs else f', {results["model"]}'
         told.append(
-            f'On {number(results["num_films"])} films{of} of the split {story.split} '
-            f'{"it" if runs else results["model"]} has an AUROC of {auroc}, where the view alone '
-            f'has {alone}, and a challenge mAP of {map_}.'
+            f'On {number(results["num_films"])} films{of} of the split {story.split}{what}: AUROC '
+            f'{auroc}, where the view alone reaches {alone}; challenge mAP {map_}.'
         )
     elif runs:
         told.append(f'It was not evaluated on the split {story.split}.')
@@ -145,7 +148,9 @@ def _parts(story, card, curves, pictures, grid, sheet) -> Iterator[ElementTree.E
     yield from _evaluation(story, pictures)
     if story.evaluation is not None:
         yield _errors(story, grid, sheet)
-        yield making(story.results)
+        made = making(story.results)
+        made.set('class', 'detail')
+        yield made
     if story.runs:
         yield sections.environment(story)
     yield _card(card)
@@ -292,7 +297,7 @@ def _card(card: Sequence[CardPart]):
 
 def _heading(part):
     found = part if part.tag == 'h2' else part.find('h2')
-    return found.text.partition(':')[0]
+    return found.text.partition(' on the split')[0]
 
 
 def _without_reason(figure):

@@ -51,7 +51,11 @@ def data(story: Story) -> Section:
     rows = [
         ('source', _each(runs, lambda run: source_text(run.data.get('source')))),
         ('pictures', _each(runs, _picture_text)),
-        ('protocol', _each(runs, lambda run: run.data['protocol']['sentence'])),
+        # Those of the other folds say the same of other numbers.
+        (
+            f'protocol of {runs[0].name}' if story.crossed else 'protocol',
+            _each(runs[:1], lambda run: run.data['protocol']['sentence']),
+        ),
         ('persons', _each(runs, _persons_text)),
         ('fingerprint', _each(runs, lambda run: run.data['fingerprint'])),
     ]
@@ -59,12 +63,7 @@ def data(story: Story) -> Section:
         fingerprints = listed(each for run in runs for each in run.data.get('extra', ()))
         rows.append(('weakly labelled films', f'fingerprint {fingerprints}'))
     if results:
-        rows += [
-            ('evaluated', f'{number(results["num_films"])} films of the split {story.split}'),
-            ('protocol of these', str(results.get('protocol') or 'not known')),
-            ('fingerprint of these', str(results.get('data_fingerprint') or 'not known')),
-            ('known from training', _overlap_text(results.get('overlap'))),
-        ]
+        rows += _evaluated_rows(story, results)
     splits = [
         (f'{run.name}, {name}' if story.crossed else name, split)
         for run in runs
@@ -99,7 +98,7 @@ def model(story: Story) -> Section:
     rows = [
         ('backbone', f'{config.name}, width {config.width:g}'),
         ('localizer', localizer_text(config.localizer)),
-        ('input', f'{run.data["image_size"]} px, {config.in_channels} channels, {config.dtype}'),
+        ('input', _input_text(run)),
         ('started from', _each(story.runs, lambda run: init_text(run.data.get('init')))),
     ]
     parts = [_classed(table(('what', 'how'), rows), 'facts')]
@@ -123,7 +122,7 @@ def config_section(story: Story) -> Section:
     rows = config_rows(story.runs[0].config, base.get_config())
     changed = [row for row in rows if row.differs]
     same = [row for row in rows if not row.differs]
-    texts = [(_section_of(row), row.field, _value(row), repr(row.default)) for row in changed]
+    texts = [(row.field, _value(row), repr(row.default)) for row in changed]
     folded = []
     for name in dict.fromkeys(map(_section_of, same)):
         folded.append(element('h3', name))
@@ -138,7 +137,7 @@ def config_section(story: Story) -> Section:
             'marked here; some follow from the data or the initial weights. Of folders only the '
             f'last part is shown.{whose}'
         ),
-        *([_marked(table(('section', 'field', 'here', 'default'), texts))] if texts else []),
+        *([_marked(table(('field', 'here', 'default'), texts))] if texts else []),
         element(
             'details',
             element('summary', f'The {len(same)} fields that are as the defaults'),
@@ -212,6 +211,11 @@ def _each(runs: Sequence[TrainingRun], tell) -> str:
     return '; '.join(dict.fromkeys(tell(run) for run in runs))
 
 
+def _input_text(run):
+    channels, size = run.config.model.in_channels, run.data['image_size']
+    return f'{size} px, {channels} channel{"s"[: channels > 1]}, {run.config.model.dtype}'
+
+
 def _picture_text(run):
     decoding = run.data.get('decoding', 'exact').replace('_', ' ')
     return f'{run.data["image_size"]} x {run.data["image_size"]} px, decoding {decoding}'
@@ -222,6 +226,17 @@ def _persons_text(run):
     if shared is None:
         return 'not known: one may be in two splits'
     return 'apart: none is in two splits' if shared == 0 else f'{number(shared)} are in two splits'
+
+
+def _evaluated_rows(story, results):
+    rows = [('evaluated', f'{number(results["num_films"])} films of the split {story.split}')]
+    told = dict(
+        protocol=str(results.get('protocol') or 'not known'),
+        fingerprint=str(results.get('data_fingerprint') or 'not known'),
+    )
+    if told['fingerprint'] not in {run.data['fingerprint'] for run in story.runs}:
+        rows += [(f'{name} of these', text) for name, text in told.items()]
+    return [*rows, ('known from training', _overlap_text(results.get('overlap')))]
 
 
 def _overlap_text(overlap):
