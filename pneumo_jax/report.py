@@ -76,7 +76,12 @@ def tell(
     """
     story = read_story(folder, split)
     if output_dir is None:
-        write_story(story, pathlib.Path(folder))
+        try:
+            write_story(story, pathlib.Path(folder))
+        except OSError as error:
+            raise InputError(
+                f'the report cannot be written into {folder} ({error}): give --output_dir'
+            ) from error
         return story
     if holds_a_run(output_dir):
         raise InputError(

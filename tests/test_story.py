@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -18,7 +19,9 @@ from pneumo_jax.evaluation.film_table import read_films, write_films
 from pneumo_jax.metrics import classification
 from pneumo_jax.report import tell
 from pneumo_jax.run_config import load_run
-from pneumo_jax.story import read_story
+from pneumo_jax.story import read_story, story_text
+from pneumo_jax.story.card import stale_texts
+from pneumo_jax.story.card_facts import card_facts
 from pneumo_jax.story.films import error_sheet, grid_of_story
 from pneumo_jax.trained import load_trained
 from tests.conftest import run_command
@@ -282,6 +285,26 @@ def test_hostile_texts_stay_texts(whole, copy, phantom_shards):
     card = (copy / 'model_card.md').read_text()
     assert '<script' not in card and '&lt;script&gt;' in card
     assert not re.search(r'(?<!\\)\$', card)
+
+
+def test_the_name_of_a_folder_may_be_no_text(phantom_shards, tmp_path):
+    name = os.fsdecode(b'\xff"><b>$x$')
+    workdir = make_run(tmp_path / 'run', phantom_shards, [0.5], **CHANGES).rename(tmp_path / name)
+    story = tell(workdir)
+    page = page_of(workdir)
+    assert '"&gt;&lt;b&gt;$x$' in page or '&quot;&gt;&lt;b&gt;$x$' in page
+    assert '<b>$x' not in page and Reader(page)
+    assert '&lt;b&gt;\\$x\\$' in (workdir / 'model_card.md').read_text()
+    assert story_text(story).startswith('\\udcff"><b>$x$: ')
+
+
+def test_an_evaluation_that_is_older_than_the_training_is_told(copy):
+    lines = (copy / 'metrics.jsonl').read_text().splitlines()
+    better = json.loads(lines[-1]) | {'epoch': 6, 'step': 30, 'validation/loss': 0.1}
+    (copy / 'metrics.jsonl').write_text('\n'.join([*lines, json.dumps(better), '']))
+    story = read_story(copy, 'test')
+    (text,) = stale_texts(card_facts(story))
+    assert 'is of epoch 2, and the best epoch by now is 6' in text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ __all__ = ['escaped', 'markdown_table']
 def escaped(text: str) -> str:
     """A text on one line in which no sign means anything to Markdown, HTML or a formula."""
     indent = len(text) - len(text.lstrip(' '))
-    text = ' '.join(text.split())
+    # The name of a file may be no valid text.
+    text = ' '.join(text.encode('utf-8', 'backslashreplace').decode('utf-8').split())
     for sign in '\\`*_{}[]#|$~':
         text = text.replace(sign, f'\\{sign}')
     # Not every reader of Markdown knows that a backslash disarms these.

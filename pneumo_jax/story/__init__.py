@@ -62,10 +62,11 @@ def story_text(story: Story) -> str:
         for _, name, baseline in HEAD_FIGURES:
             text = f'{figure_title(name):<26}{figure_text(evaluation["figures"][name])}'
             if baseline:
-                told = figure_text(results['baselines'].get(baseline))
+                told = figure_text(evaluation['baselines'].get(baseline))
                 text = f'{text:<54}{figure_title(baseline)}: {told}'
             lines.append(text)
-    return '\n'.join(lines)
+    # The name of a folder may be no valid text, which no terminal takes.
+    return '\n'.join(lines).encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 def _replace_pictures(folder, pictures):

@@ -124,7 +124,7 @@ def _evaluation(story) -> dict:
         'temperature': part_of(results, 'calibration').get('temperature'),
         'intervals': results.get('intervals'),
         'figures': figures,
-        'baselines': results['baselines'],
+        'baselines': part_of(results, 'baselines'),
         **_differences(results),
         'warnings': results['warnings'],
     }

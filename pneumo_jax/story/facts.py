@@ -144,7 +144,9 @@ def _read_run(folder) -> TrainingRun:
         )
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(f'{folder} cannot be read ({error}): put it right') from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f'{path} is damaged ({error!r}): put it back from a copy, or train in another --workdir'
         ) from error

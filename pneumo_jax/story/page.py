@@ -13,7 +13,7 @@ from pneumo_jax.evaluation.page import evaluation_sections, figure_tile
 from pneumo_jax.evaluation.page.elements import STYLE
 from pneumo_jax.evaluation.page.film_grid import FilmRow
 from pneumo_jax.evaluation.page.making import film_examples, making
-from pneumo_jax.evaluation.text import figure_text, figure_title
+from pneumo_jax.evaluation.text import figure_text, figure_title, part_of
 from pneumo_jax.pages.parts import element, note, number, page, percent, section, table, tiles
 from pneumo_jax.pages.pictures import film_figure, reading
 from pneumo_jax.story import sections
@@ -30,6 +30,9 @@ _TILES = (
     ('boxes', 'challenge_map', 'no_box_challenge_map'),
     ('film', 'accuracy', 'all_negative_accuracy'),
 )
+
+# Folds whose best epochs are listed.
+_MOST_BESTS = 5
 
 _STYLE = """
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 20px; font-size: 14px; }
@@ -108,10 +111,10 @@ def story_sentence(story: Story) -> str:
         persons = results.get('num_persons')
         of = f' of {number(persons)} persons' if persons else ''
         auroc, map_ = (
-            figure_text(_without_reason(results[group].get(name)))
+            figure_text(_without_reason(part_of(results, group).get(name)))
             for group, name in (('film', 'auroc'), ('boxes', 'challenge_map'))
         )
-        alone = figure_text(_without_reason(results['baselines'].get('view_alone_auroc')))
+        alone = figure_text(_without_reason(part_of(results, 'baselines').get('view_alone_auroc')))
         what = '' if runs else f', {results["model"]}'
         told.append(
             f'On {number(results["num_films"])} films{of} of the split {story.split}{what}: AUROC '
@@ -185,13 +188,17 @@ def _tiles(story) -> Iterator[tuple[str, ...]]:
         )
     if not courses:
         return
-    bests = [str(course.best.best_epoch or '-') for course in courses]
+    bests = [course.best.best_epoch or '-' for course in courses]
+    told = ', '.join(map(str, bests))
+    # Of many folds a list is no head figure.
+    if len(bests) > _MOST_BESTS and '-' not in bests:
+        told = f'{min(bests)} to {max(bests)}'
     epochs = sorted({course.epochs[-1].number if course.epochs else 0 for course in courses})
     watched = figure_title(courses[0].rule.metric)
     endings = {'open': 'not at its end', 'stopped_early': 'stopped early'}
     ending = dict.fromkeys(endings.get(course.ending, 'all epochs done') for course in courses)
     yield (
-        f'{", ".join(bests)} of {" or ".join(map(str, epochs))}',
+        f'{told} of {" or ".join(map(str, epochs))}',
         'best epoch' if len(courses) == 1 else 'best epochs of the folds',
         f'by the validation figure {watched}',
         '; '.join(ending),
