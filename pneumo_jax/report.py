@@ -1,6 +1,6 @@
 """Tells the story of a run on one page, or compares runs: ``python -m pneumo_jax.report W ...``.
 
-**One W** is the workdir of a training (evaluated, not yet evaluated, or still at work), that of a
+One W is the workdir of a training (evaluated, not yet evaluated, or still at work), that of a
 cross-validation, or a folder that ``python -m pneumo_jax.evaluate`` wrote into. The report prints
 what the run is and what it reached, and writes into W, or into --output_dir:
 
@@ -10,7 +10,7 @@ what the run is and what it reached, and writes into W, or into --output_dir:
   model_card.md     the model card alone (Mitchell et al. 2019); as data in model_card.json
   pictures-report/  the learning curves as PNG
 
-**Several W** are compared in one table: of each the report reads ``results.json`` and
+Several W are compared in one table: of each the report reads ``results.json`` and
 ``films-test.csv`` (``results-<split>.json`` and ``films-<split>.csv`` for another --split). It
 prints each run's figures with their 95 % intervals beside what needs no model, and how each run
 differs from the first one (or from --baseline) on the films that both have: paired, by a bootstrap

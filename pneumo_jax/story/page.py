@@ -64,7 +64,9 @@ h2.part + .soft { margin: 0 0 14px; }
   .splits td, .splits th { white-space: nowrap; }
 }
 @media print {
-  nav { display: none; }
+  nav, details:not([open]) { display: none; }
+  .chart, .legend { font-size: 10.5px; }
+  .card li { font-size: 10.5px; }
   .tiles { grid-template-columns: repeat(3, 1fr); }
 }
 """
