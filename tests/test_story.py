@@ -265,7 +265,7 @@ def test_hostile_texts_stay_texts(whole, copy, phantom_shards):
     config = json.loads((copy / 'config.json').read_text())
     config['config']['model']['name'] = HOSTILE
     config['config']['optimizer']['name'] = HOSTILE
-    config['config']['data']['dir'] = f'/tmp/{HOSTILE}'
+    config['config']['data']['dir'] = f'shards/{HOSTILE}'
     config['data']['source'] = HOSTILE
     config['data']['protocol']['sentence'] = HOSTILE
     config['environment']['device'] = HOSTILE

@@ -20,7 +20,7 @@ from pneumo_jax.errors import InputError
 
 __all__ = ['Course', 'Epoch', 'Start', 'read_course', 'read_starts']
 
-LOG_NAME = 'metrics.jsonl'
+_LOG_NAME = 'metrics.jsonl'
 
 # Of a TFRecord, as TensorBoard's files are made of: length and its checksum, checksum of the data.
 _HEADER = struct.Struct('<QI')
@@ -98,7 +98,7 @@ def read_course(folder: pathlib.Path, config: ConfigDict) -> Course:
         InputError: for a damaged file.
         ValueError: for a config that no run can have.
     """
-    epochs = _read_epochs(folder / LOG_NAME)
+    epochs = _read_epochs(folder / _LOG_NAME)
     section = config.early_stopping
     # It becomes part of a picture's name.
     if not _FIGURE_NAME.fullmatch(section.metric):
