@@ -24,13 +24,14 @@ from ml_collections import ConfigDict, config_flags
 from pneumo_jax import command
 from pneumo_jax.compilation_cache import cache_compilations
 from pneumo_jax.data.pipeline import FilmSplit
-from pneumo_jax.ensemble import fold_name
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluate import DEFAULT_WANTED_ERROR, evaluate
-from pneumo_jax.evaluation.output import page_name, read_evaluation, write_evaluation
+from pneumo_jax.evaluation.names import page_name
+from pneumo_jax.evaluation.output import read_evaluation, write_evaluation
 from pneumo_jax.evaluation.pooling import pool_evaluations, refuse_shared_films
 from pneumo_jax.evaluation.results import Settings
 from pneumo_jax.evaluation.table import table
+from pneumo_jax.folds import fold_name
 from pneumo_jax.train import train
 
 __all__ = ['cross_validate']

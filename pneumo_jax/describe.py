@@ -9,6 +9,7 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from pneumo_jax.config_rows import config_rows
 from pneumo_jax.models import NUM_STAGES, param_stages
 
 __all__ = ['config_lines', 'model_lines']
@@ -21,13 +22,13 @@ def config_lines(config: ConfigDict, default: ConfigDict) -> list[str]:
         config: to be shown.
         default: of the same fields, in the order to show them in.
     """
-    rows = [(field, _get(config, field), usual) for field, usual in _fields(default)]
-    width = max(len(field) for field, *_ in rows)
+    rows = config_rows(config, default)
+    width = max(len(row.field) for row in rows)
     return [
-        f'  {field:<{width}}  {value!r}'
-        if _same(value, usual)
-        else f'* {field:<{width}}  {value!r}  (default {usual!r})'
-        for field, value, usual in rows
+        f'* {row.field:<{width}}  {row.value!r}  (default {row.default!r})'
+        if row.differs
+        else f'  {row.field:<{width}}  {row.value!r}'
+        for row in rows
     ]
 
 
@@ -62,24 +63,3 @@ def _counts(tree, graph):
         name = f'backbone, stage {stage}' if stage < NUM_STAGES else path[0].key.replace('_', ' ')
         counts[name] += math.prod(leaf.shape)
     return counts
-
-
-def _fields(section, prefix=''):
-    """(dotted name, value) of all fields."""
-    # A ConfigDict's own iteration is by the alphabet; what it holds is in the order of the file.
-    for name in getattr(section, '_fields', section):
-        value = section[name]
-        if isinstance(value, ConfigDict):
-            yield from _fields(value, f'{prefix}{name}.')
-        else:
-            yield f'{prefix}{name}', value
-
-
-def _get(config, field):
-    for name in field.split('.'):
-        config = config[name]
-    return config
-
-
-def _same(value, usual):
-    return value == usual or (isinstance(value, list) and tuple(value) == usual)

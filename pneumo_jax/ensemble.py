@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -12,13 +11,14 @@ import numpy as np
 
 from pneumo_jax.config_checks import check_answers
 from pneumo_jax.errors import InputError
+from pneumo_jax.folds import fold_folders
 from pneumo_jax.localizers import Localizer
 from pneumo_jax.sharding import shard_batch
 from pneumo_jax.steps import make_predict_step
 from pneumo_jax.trained import TrainedModel, load_trained
 from pneumo_jax.views import DETECTOR_MAPS
 
-__all__ = ['Answer', 'Ensemble', 'fold_name', 'load_ensemble']
+__all__ = ['Answer', 'Ensemble', 'load_ensemble']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,16 +165,8 @@ def load_ensemble(workdirs: Sequence[str], changes: Sequence[str] = ()) -> Ensem
     return Ensemble([_changed(load_trained(workdir), changes) for workdir in workdirs])
 
 
-def fold_name(number: int) -> str:
-    """Folder of a fold's run in the workdir of a cross-validation."""
-    return f'fold{number}'
-
-
 def _runs_of(workdir):
-    folds = [pathlib.Path(workdir) / fold_name(0)]
-    while folds[-1].exists():
-        folds.append(pathlib.Path(workdir) / fold_name(len(folds)))
-    return [str(fold) for fold in folds[:-1]] or [workdir]
+    return [str(fold) for fold in fold_folders(workdir)] or [workdir]
 
 
 def _changed(member, changes):

@@ -31,13 +31,8 @@ from pneumo_jax.data.shards import SPLITS
 from pneumo_jax.ensemble import Ensemble, load_ensemble
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.chosen import choose_thresholds
-from pneumo_jax.evaluation.output import (
-    Evaluation,
-    page_name,
-    read_evaluation,
-    results_name,
-    write_evaluation,
-)
+from pneumo_jax.evaluation.names import page_name, results_name
+from pneumo_jax.evaluation.output import Evaluation, read_evaluation, write_evaluation
 from pneumo_jax.evaluation.pooling import pool_evaluations
 from pneumo_jax.evaluation.results import Settings
 from pneumo_jax.evaluation.table import table

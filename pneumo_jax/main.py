@@ -1,10 +1,10 @@
 """Trains a model: ``python -m pneumo_jax.main --config=configs/resnet.py --workdir=W``.
 
-Any field of the config is set by a flag, ``--config.learning_rate=3e-4``; configs/base.py has all of
-them, with what they mean. The same command goes on with an interrupted run. Exit codes: 0 the run is at its end, 2 bad input or a run that diverged,
-75 stopped by SIGTERM or Ctrl-C with its state saved. With ``--dry_run`` nothing is computed or
-written. What is compiled is kept for the next start, in the folder JAX_COMPILATION_CACHE_DIR, by
-default ~/.cache/pneumo_jax.
+Any field of the config is set by a flag, ``--config.learning_rate=3e-4``; configs/base.py has all
+of them, with what they mean. The same command goes on with an interrupted run. Exit codes: 0 the
+run is at its end, 2 bad input or a run that diverged, 75 stopped by SIGTERM or Ctrl-C with its
+state saved. With ``--dry_run`` nothing is computed or written. What is compiled is kept for the
+next start, in the folder JAX_COMPILATION_CACHE_DIR, by default ~/.cache/pneumo_jax.
 """
 
 from absl import flags

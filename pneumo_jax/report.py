@@ -1,22 +1,31 @@
-"""Compares runs in one table: ``python -m pneumo_jax.report W1 W2 ... [--split=test]``.
+"""Tells the story of a run on one page, or compares runs: ``python -m pneumo_jax.report W ...``.
 
-W1, W2 ... are workdirs, or other folders that ``python -m pneumo_jax.evaluate`` wrote into: of each
-the report reads ``results.json`` and ``films-test.csv`` (``results-<split>.json`` and
-``films-<split>.csv`` for another --split). No model is loaded and nothing is computed on a device.
+One W is the workdir of a training (evaluated, not yet evaluated, or still at work), that of a
+cross-validation, or a folder that ``python -m pneumo_jax.evaluate`` wrote into. The report prints
+what the run is and what it reached, and writes into W, or into --output_dir:
 
-It prints each run's figures with their 95 % intervals beside what needs no model, and how each run
+  report.html       a page that needs no other file: data and split, model, config with what differs
+                    from the default, learning curves with the best epoch, the evaluation of --split
+                    with its pictures, error cases, environment, model card
+  model_card.md     the model card alone (Mitchell et al. 2019); as data in model_card.json
+  pictures-report/  the learning curves as PNG
+
+Several W are compared in one table: of each the report reads ``results.json`` and
+``films-test.csv`` (``results-<split>.json`` and ``films-<split>.csv`` for another --split). It
+prints each run's figures with their 95 % intervals beside what needs no model, and how each run
 differs from the first one (or from --baseline) on the films that both have: paired, by a bootstrap
 over persons with the same draws for both, with two-sided p-values, adjusted by Holm's method where
 there are several; the AUROC by DeLong's method too, where every person has one film. Runs on other
-films, splits or data are compared with a warning; films with another truth are refused.
+films, splits or data are compared with a warning; films with another truth are refused. With
+--output_dir it also writes ``comparison.json``, ``comparison.csv``, ``comparison.md`` (tables to
+paste), ``comparison.html``, a page that needs no other file, and its pictures as PNG.
 
-With --output_dir it also writes ``comparison.json``, ``comparison.csv``, ``comparison.md`` (tables
-to paste), ``comparison.html``, a page that needs no other file, and its pictures as PNG. Research
-software, not a medical device.
+No model is loaded and nothing is computed on a device. Research software, not a medical device.
 """
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from collections.abc import Sequence
 
@@ -32,10 +41,57 @@ from pneumo_jax.evaluation.comparison.text import CSV_HEADER, csv_rows, markdown
 from pneumo_jax.files import write_atomically, write_csv, write_json
 from pneumo_jax.output_folder import OutputFolder
 from pneumo_jax.pages.pictures import save_pictures
+from pneumo_jax.story import CARD_JSON_NAME, PAGE_NAME, read_story, story_text, write_story
+from pneumo_jax.story.facts import Story, holds_a_run
 
-__all__ = ['report']
+__all__ = ['report', 'tell']
 
 _JSON_NAME = 'comparison.json'
+
+log = logging.getLogger(__name__)
+
+
+def tell(
+    folder: str | pathlib.Path,
+    *,
+    split: str = 'test',
+    output_dir: str | pathlib.Path | None = None,
+    overwrite: bool = False,
+) -> Story:
+    """Writes the page and the model card of a run.
+
+    Args:
+        folder: workdir of a training or of a cross-validation, or folder of an evaluation.
+        split: whose evaluation is told.
+        output_dir: receives the files; None for the folder itself, where they replace those of an
+            earlier report.
+        overwrite: replace an older report in ``output_dir``.
+
+    Returns:
+        What was told.
+
+    Raises:
+        InputError: for a folder with nothing to tell, a damaged file, or an output folder that may
+            not be replaced.
+    """
+    story = read_story(folder, split)
+    if output_dir is None:
+        try:
+            write_story(story, pathlib.Path(folder))
+        except OSError as error:
+            raise InputError(
+                f'the report cannot be written into {folder} ({error}): give --output_dir'
+            ) from error
+        return story
+    if holds_a_run(output_dir):
+        raise InputError(
+            f'--output_dir={output_dir} holds a run or an evaluation, which a report never '
+            'replaces: give another'
+        )
+    with OutputFolder(output_dir, overwrite=overwrite, marker=CARD_JSON_NAME) as out:
+        write_story(story, out.path)
+        out.publish()
+    return story
 
 
 def report(
@@ -81,16 +137,20 @@ def report(
 
 
 def main(argv: list[str]) -> None:
-    """Compares and prints."""
+    """Tells of one run, compares several, and prints."""
     options = flags.FLAGS
-    comparison = report(
-        argv[1:],
-        split=options.split,
-        baseline=options.baseline,
-        output_dir=options.output_dir,
-        overwrite=options.overwrite,
-    )
-    command.say(text_table(comparison))
+    folders = argv[1:]
+    where = {'output_dir': options.output_dir, 'overwrite': options.overwrite}
+    if len(folders) == 1:
+        if options.baseline:
+            raise InputError('--baseline is for several runs: give more, or leave it out')
+        story = tell(folders[0], split=options.split, **where)
+        command.say(story_text(story))
+        place = pathlib.Path(options.output_dir or folders[0])
+        log.info('all of it to read: %s', place / PAGE_NAME)
+    else:
+        comparison = report(folders, split=options.split, baseline=options.baseline, **where)
+        command.say(text_table(comparison))
 
 
 def _compare(folders, split, index):
@@ -117,7 +177,10 @@ if __name__ == '__main__':
         'baseline', None, 'The run that the others are compared with; by default the first.'
     )
     flags.DEFINE_string(
-        'output_dir', None, 'Folder for the comparison as JSON, CSV, Markdown and HTML; new.'
+        'output_dir',
+        None,
+        'New folder for the page of one run (by default its own folder), or for a comparison as '
+        'JSON, CSV, Markdown and HTML (by default it is printed alone).',
     )
-    flags.DEFINE_bool('overwrite', False, 'Replace an older comparison in --output_dir.')
+    flags.DEFINE_bool('overwrite', False, 'Replace an older report in --output_dir.')
     command.run(main)

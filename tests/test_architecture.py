@@ -12,6 +12,7 @@ FLOORS = [
     ('cross_validate',),
     ('main', 'evaluate', 'predict', 'report', 'models.__main__', 'data.augment.__main__'),
     ('train', 'dry_run'),
+    ('story',),
     ('narration',),
     ('plan',),
     ('initial', 'memory'),
@@ -48,7 +49,7 @@ FLOORS = [
     # Whether weights saw the films is told in reports too, where no network is.
     ('pretrained.cards', 'pretrained.card_names', 'pretrained.card_denials'),
     ('pages',),
-    ('data.geometry', 'errors', 'files', 'overlay'),
+    ('data.geometry', 'errors', 'files', 'folds', 'config_rows', 'overlay'),
 ]
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 MODULES = sorted((ROOT / 'pneumo_jax').rglob('*.py'))

@@ -382,4 +382,4 @@ def test_names_cannot_break_markdown(tmp_path):
     folder = write_evaluation(tmp_path / 'a|b_<i>', made_films(10))
     made = compare(load_evaluated([folder], 'test'), 'a|b_<i>', num_draws=20)
     header = next(line for line in markdown(made).splitlines() if line.startswith('|'))
-    assert header == r'|  | a\|b\_\<i\> |'
+    assert header == r'|  | a\|b\_&lt;i&gt; |'

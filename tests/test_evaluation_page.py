@@ -179,7 +179,7 @@ def test_films_of_which_nothing_is_defined_have_a_page_that_says_so(made):
 
 
 def test_the_page_refers_to_nothing_outside_and_runs_nothing(page):
-    for word in ('http:', 'https:', '://', '@import', '<script', '<link', '<iframe', '<object', '<foreign'):
+    for word in ('://', '@import', '<script', '<link', '<iframe', '<object', '<foreign'):
         assert word not in page
     reader = Reader(page)
     for tag, name, value in reader.attributes:

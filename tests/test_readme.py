@@ -130,6 +130,20 @@ def test_commands_of_the_evaluation_page_work(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures('shards')
+def test_commands_of_the_report_page_work(tmp_path):
+    train = ['python', '-m', 'pneumo_jax.main', '--config=configs/resnet.py']
+    run_in(tmp_path, quickened([*train, '--workdir=runs/resnet', '--config.data.dir=shards']))
+    commands = commands_of('docs/report.md')
+    assert len(commands) == 3
+    for command in commands:
+        run_in(tmp_path, quickened(command))
+    for folder in ('runs/resnet', 'for_a_colleague'):
+        assert (tmp_path / folder / 'report.html').exists()
+        assert (tmp_path / folder / 'model_card.md').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('shards')
 def test_commands_of_the_localizer_page_work(tmp_path):
     # The weights of a run stand for those of ImageNet.
     train = ['python', '-m', 'pneumo_jax.main', '--config=configs/mobilenet.py', '--workdir=FILE']

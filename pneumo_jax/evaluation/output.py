@@ -13,6 +13,7 @@ from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.chosen import CHOSEN_NAME, choose, write_chosen
 from pneumo_jax.evaluation.film_table import read_films, write_films
 from pneumo_jax.evaluation.films import ScoredFilms
+from pneumo_jax.evaluation.names import GRID_NAME, page_name, pictures_name, results_name
 from pneumo_jax.evaluation.page import evaluation_page
 from pneumo_jax.evaluation.page.film_grid import GRID_COLUMNS, film_grid
 from pneumo_jax.evaluation.pictures import draw_pictures
@@ -22,11 +23,10 @@ from pneumo_jax.pages.films import film_sheet
 from pneumo_jax.pages.pictures import save_pictures
 from pneumo_jax.thresholds import Thresholds
 
-__all__ = ['Evaluation', 'page_name', 'read_evaluation', 'results_name', 'write_evaluation']
+__all__ = ['Evaluation', 'read_evaluation', 'write_evaluation']
 
 _VALIDATION_NAME = 'validation-films.csv'
 _SITE_NAME = 'recalibration-films.csv'
-_GRID_NAME = 'films.jpg'
 # Fields of results.json that say what was evaluated.
 _ABOUT = (
     'split',
@@ -59,16 +59,6 @@ class Evaluation:
     films: ScoredFilms
     validation: ScoredFilms | None
     site: ScoredFilms | None = None
-
-
-def results_name(split: str) -> str:
-    """``results.json``, for splits other than test ``results-<split>.json``."""
-    return 'results.json' if split == 'test' else f'results-{split}.json'
-
-
-def page_name(split: str) -> str:
-    """``evaluation-<split>.html``."""
-    return f'evaluation-{split}.html'
 
 
 def write_evaluation(
@@ -149,13 +139,13 @@ def _read_if_there(path):
 
 def _write_pictures(folder, content, evaluation, film_picture):
     split = evaluation.about['split']
-    pictures_dir = folder / f'pictures-{split}'
+    pictures_dir = folder / pictures_name(split)
     pictures_dir.mkdir(exist_ok=True)
     pictures = draw_pictures(content, evaluation.films, evaluation.thresholds)
     save_pictures(pictures, pictures_dir)
     grid = []
     if film_picture is not None:
         grid = film_grid(evaluation.films, evaluation.thresholds, film_picture)
-        film_sheet(grid, columns=GRID_COLUMNS).save(pictures_dir / _GRID_NAME, quality=90)
+        film_sheet(grid, columns=GRID_COLUMNS).save(pictures_dir / GRID_NAME, quality=90)
     page = evaluation_page(content, pictures, grid)
     write_atomically(folder / page_name(split), page)

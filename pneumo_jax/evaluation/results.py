@@ -20,6 +20,7 @@ from pneumo_jax.evaluation.figures import (
     view_figures,
 )
 from pneumo_jax.evaluation.films import ScoredFilms
+from pneumo_jax.evaluation.names import NOTICE
 from pneumo_jax.evaluation.operating_points import abstention, operating_points, recalibration
 from pneumo_jax.evaluation.reasons import figures_json
 from pneumo_jax.evaluation.strata import strata_figures
@@ -29,10 +30,9 @@ from pneumo_jax.metrics.classification import confusion
 from pneumo_jax.metrics.intervals import LEVEL, Bootstrap, Figure, Share
 from pneumo_jax.metrics.weights import weighted_sums
 
-__all__ = ['NOTICE', 'SCHEMA', 'Settings', 'results']
+__all__ = ['SCHEMA', 'Settings', 'results']
 
 SCHEMA = 2
-NOTICE = 'Research software, not a medical device: no figure here supports a clinical decision.'
 
 _METHOD = (
     'bias-corrected and accelerated bootstrap (Efron 1987) over {unit}s, each with all its films, '

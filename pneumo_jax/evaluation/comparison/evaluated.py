@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.film_table import read_films
 from pneumo_jax.evaluation.films import ScoredFilms
+from pneumo_jax.evaluation.names import results_name
 from pneumo_jax.metrics import classification
 from pneumo_jax.thresholds import Thresholds
 
@@ -65,11 +66,11 @@ def load_evaluated(folders: Sequence[str | pathlib.Path], split: str) -> list[Ev
 
 
 def _load(folder, name, split):
-    stem = 'results' if split == 'test' else f'results-{split}'
-    results = _read_json(folder / f'{stem}.json', split)
+    path = folder / results_name(split)
+    results = _read_json(path, split)
     if results.get('schema') != _SCHEMA:
         raise InputError(
-            f'{folder / stem}.json is of schema {results.get("schema", 1)}, not {_SCHEMA}: run '
+            f'{path} is of schema {results.get("schema", 1)}, not {_SCHEMA}: run '
             'pneumo_jax.evaluate of this version anew'
         )
     films = read_films(folder / f'films-{split}.csv')
@@ -82,12 +83,10 @@ def _load(folder, name, split):
         inclusive = bool(results['boxes'].get('inclusive_iou', False))
         different = _difference(results, films, thresholds)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f'{folder / stem}.json is damaged ({error!r}): run pneumo_jax.evaluate anew'
-        ) from error
+        raise InputError(f'{path} is damaged ({error!r}): run pneumo_jax.evaluate anew') from error
     if different:
         raise InputError(
-            f'{folder / stem}.json and films-{split}.csv are not of the same evaluation '
+            f'{path} and films-{split}.csv are not of the same evaluation '
             f'({different}): run pneumo_jax.evaluate anew'
         )
     return EvaluatedRun(name, results, films, thresholds, inclusive, _num_epochs(folder))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pneumo_jax.evaluation.comparison import FIGURES, PAIRED
 from pneumo_jax.evaluation.text import figure_text, figure_title
+from pneumo_jax.pages.markdown import markdown_table
 
 __all__ = [
     'CSV_HEADER',
@@ -82,13 +83,13 @@ def markdown(comparison: Mapping) -> str:
         *protocol_sentences(runs),
         *(f'**Warning:** {each["message"]}' for each in comparison['warnings']),
         *(f'**Warning:** {message}' for message in run_warnings(comparison)),
-        _markdown_table(header, rows),
+        markdown_table(header, rows),
     ]
     if comparison['differences']:
         header = ['run', 'films', 'figure', f'minus {comparison["baseline"]}', 'p', 'p (Holm)']
         parts += [
             '## Paired differences',
-            _markdown_table(header, named_once(difference_rows(comparison))),
+            markdown_table(header, named_once(difference_rows(comparison))),
             comparison['method'],
         ]
     return '\n\n'.join(parts) + '\n'
@@ -234,18 +235,6 @@ def _cut(text, width):
 
 def _wrapped(text):
     return textwrap.wrap(text, _WIDTH, subsequent_indent='  ')
-
-
-def _markdown_table(header, rows):
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(_escaped(cell) for cell in line)} |' for line in lines)
-
-
-def _escaped(text):
-    indent = len(text) - len(text.lstrip(' '))
-    for sign in '\\`*_{}[]<>#|':
-        text = text.replace(sign, f'\\{sign}')
-    return '&nbsp;' * indent + text.strip()
 
 
 def _ends(figure):

@@ -16,7 +16,7 @@ from pneumo_jax.evaluation.text import figure_title, interval_text, part_of, val
 from pneumo_jax.pages.films import FilmRow
 from pneumo_jax.pages.parts import element, note, number, page, percent, section, tiles
 
-__all__ = ['evaluation_page']
+__all__ = ['evaluation_page', 'evaluation_sections', 'figure_tile']
 
 # Of the head: group and name of a figure, and the baseline that it has to beat.
 _HEAD = (
@@ -55,16 +55,45 @@ def evaluation_page(results: dict, pictures: Mapping[str, Figure], grid: Sequenc
     )
 
 
+def evaluation_sections(
+    results: dict, pictures: Mapping[str, Figure]
+) -> Iterator[ElementTree.Element]:
+    """What was found, film level first; arguments as of ``evaluation_page``."""
+    for make in _SECTIONS:
+        yield make(results, pictures)
+
+
+def figure_tile(results: dict, group: str, name: str, baseline: str | None) -> tuple[str, ...]:
+    """A figure for ``parts.tiles``, with its interval and what a trivial answer reaches.
+
+    Args:
+        results: the content of results.json.
+        group: the part that the figure is in.
+        name: of the figure.
+        baseline: ``prevalence``, or the name of a figure of ``baselines``; None for none.
+    """
+    figure = part_of(results, group).get(name)
+    lines = [figure_title(name)]
+    if group == 'mask':
+        lines[0] += ' of the mask'
+    lines.append(interval_text(figure) or (figure or {}).get('undefined') or '')
+    if baseline == 'prevalence':
+        lines.append(f'prevalence: {results.get("prevalence") or 0:.3f}')
+    elif baseline:
+        told = value_text(part_of(results, 'baselines').get(baseline))
+        lines.append(f'{figure_title(baseline)}: {told}')
+    return (value_text(figure), *filter(None, lines))
+
+
 def _content(results, pictures, grid) -> Iterator[ElementTree.Element]:
     yield element('p', results['notice'], class_='soft', id='notice')
     if results.get('warnings'):
         sentences = [element('li', warning['message']) for warning in results['warnings']]
         yield section('warnings', 'Please read', element('ul', *sentences), class_='notice')
     yield element('p', _sentence(results), class_='sentence', id='sentence')
-    yield tiles(_tile(results, *head) for head in _HEAD)
+    yield tiles(figure_tile(results, *head) for head in _HEAD)
     yield note(_interval_note(results))
-    for make in _SECTIONS:
-        yield make(results, pictures)
+    yield from evaluation_sections(results, pictures)
     yield film_examples(grid)
     yield making(results)
 
@@ -86,20 +115,6 @@ def _sentence(results):
     else:
         parts.append('Nothing is known of who read the films.')
     return ''.join(parts)
-
-
-def _tile(results, group, name, baseline):
-    figure = part_of(results, group).get(name)
-    lines = [figure_title(name)]
-    if group == 'mask':
-        lines[0] += ' of the mask'
-    lines.append(interval_text(figure) or (figure or {}).get('undefined') or '')
-    if baseline == 'prevalence':
-        lines.append(f'prevalence: {results.get("prevalence") or 0:.3f}')
-    elif baseline:
-        told = value_text(part_of(results, 'baselines').get(baseline))
-        lines.append(f'{figure_title(baseline)}: {told}')
-    return (value_text(figure), *filter(None, lines))
 
 
 def _interval_note(results):
