@@ -123,7 +123,9 @@ if __name__ == '__main__':
         None,
         "Folder of shards, or of the films' own files; by default the shards that were evaluated.",
     )
-    flags.DEFINE_integer('port', 0, 'Port on 127.0.0.1; 0 for a free one.', lower_bound=0)
+    flags.DEFINE_integer(
+        'port', 0, 'Port on 127.0.0.1; 0 for a free one.', lower_bound=0, upper_bound=65535
+    )
     flags.DEFINE_bool('open', True, 'Open the page in the browser.')
     define_read_flags()
     command.run(main)

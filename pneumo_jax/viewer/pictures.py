@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import io
 import pathlib
@@ -140,9 +141,7 @@ def _of_shards(folder, split, films: ScoredFilms, fingerprint) -> Pictures:
     """Films are found by id, in other splits too: pooled folds are of several."""
     manifest = load_manifest(folder)
     wanted = {film: i for i, film in enumerate(films.ids)}
-    sources = [
-        f'{folder} has no film with this id: {_REMEDY}, and name those that were evaluated'
-    ] * len(films)
+    sources = [f'{folder} has no film with this id: {_REMEDY}'] * len(films)
     found = 0
     for name in sorted(manifest['splits'], key=lambda name: name != split):
         if found == len(films):
@@ -201,7 +200,11 @@ def _of_files(folder, films: ScoredFilms, options, pool) -> Pictures:
     def read(source):
         path, size = source
         work = functools.partial(_read_file, size=size, options=options)
-        (result,) = map_isolated(work, [path], pool=pool, chunk_size=1)
+        try:
+            (result,) = map_isolated(work, [path], pool=pool, chunk_size=1)
+        except concurrent.futures.CancelledError as error:
+            # Of a pool that was closed, by Ctrl-C, while the browser waits for films.
+            raise InputError('the viewer has ended') from error
         if isinstance(result, Lost):
             raise lost_film_error(path, result.reason)
         if isinstance(result, FilmError):

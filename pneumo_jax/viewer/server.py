@@ -97,8 +97,8 @@ def listening(app: Flask, port: int) -> Iterator[BaseWSGIServer]:
     try:
         # Own, because make_server ends the process where a port is in use.
         listener = socket.create_server((HOST, port))
-    except (OSError, OverflowError) as error:
-        in_use = getattr(error, 'errno', None) == errno.EADDRINUSE
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
         reason = 'is in use' if in_use else f'cannot be had ({error})'
         raise InputError(
             f'--port={port} {reason}: give another, or leave it out for a free one'

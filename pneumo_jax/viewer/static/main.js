@@ -99,23 +99,25 @@ class Page {
     };
     this.tools.setFilm(shown, films.outcome(i, thresholds.film), films.probability[i]);
     showFacts(films, i, thresholds);
-    if (this.loaded !== i) this.load(i);
+    if (this.wanted?.film !== i) this.load(i);
   }
 
   async load(i) {
-    this.loaded = i;
+    // Another object for each time: a film may be wanted again while its first load is stopped.
+    const wanted = { film: i };
+    this.wanted = wanted;
     const place = this.shown.indexOf(i);
     const beside = [this.shown[place + 1], this.shown[place - 1]].filter((k) => k !== undefined);
     this.pictures.keepOnly([i, ...beside]);
     this.tools.wait();
     try {
       const picture = await this.pictures.get(i);
-      if (this.loaded === i) this.tools.setPicture(picture);
+      if (this.wanted === wanted) this.tools.setPicture(picture);
     } catch (error) {
-      if (this.loaded === i) this.tools.say(`No picture: ${error.message}`);
+      if (this.wanted === wanted) this.tools.say(`No picture: ${error.message}`);
     }
     // Errors of these are told when they are on display.
-    if (this.loaded === i) beside.forEach((k) => this.pictures.get(k).catch(() => {}));
+    if (this.wanted === wanted) beside.forEach((k) => this.pictures.get(k).catch(() => {}));
   }
 
   showThresholds() {
@@ -133,7 +135,7 @@ class Page {
     const [all, inList] = byId('scope').children;
     setPressed(all, state.scope === 'all');
     setPressed(inList, state.scope === 'list');
-    inList.textContent = `The ${this.shown.length} in the list`;
+    inList.textContent = `${this.shown.length} in the list`;
   }
 
   makeThresholds() {
@@ -146,7 +148,7 @@ class Page {
     const { film, box, film_chosen: filmChosen, box_chosen: boxChosen } = data.thresholds;
     this.filmThreshold = new Threshold({
       name: 'film',
-      title: 'Film is called positive from',
+      title: 'Film positive from',
       chosen: film,
       remark: filmChosen ? '' : 'Validation could not decide: one half.',
       groups: [['films with an opacity', group(1)], ['films without', group(0)]],
@@ -154,7 +156,7 @@ class Page {
     });
     this.boxThreshold = new Threshold({
       name: 'box',
-      title: 'Box is drawn from',
+      title: 'Box drawn from',
       chosen: box,
       remark: boxChosen ? '' : 'Validation could not decide: all candidates are drawn.',
       groups: [

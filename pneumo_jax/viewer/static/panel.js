@@ -22,7 +22,7 @@ export function showFacts(films, i, thresholds) {
     ['Labels', films.label_domain[i].replaceAll('_', ' ')],
     ['Pixels', `${films.width[i]} × ${films.height[i]}`],
     ['Box score', share(films.challengeScore(i, thresholds.box))],
-    ['Opacity extent of the lungs', extents(films, i)],
+    ['Opacity extent', extents(films, i)],
   ];
   byId('facts').replaceChildren(
     element('p', { class: 'id', text: films.id[i] }),
