@@ -14,7 +14,7 @@ from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.output import Evaluation, read_evaluation, results_name
 from pneumo_jax.metrics.classification import auroc
 
-__all__ = ['OLDEST_AGE', 'page_data', 'read_shown']
+__all__ = ['page_data', 'read_shown']
 
 # Ages above 89 can identify a person, and are told as one: HIPAA, 45 CFR 164.514(b)(2)(i)(C).
 OLDEST_AGE = 90

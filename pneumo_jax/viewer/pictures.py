@@ -117,7 +117,7 @@ def open_pictures(
     try:
         return _of_shards(_own_shards(workdir, fingerprint), split, films, fingerprint)
     except InputError as error:
-        return _none(films, f'{error}; or {_REMEDY}')
+        return _none(films, f'{error}; {_REMEDY}')
 
 
 def _own_shards(workdir, fingerprint):

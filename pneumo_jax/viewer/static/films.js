@@ -1,6 +1,6 @@
 /** The films of an evaluation, and what follows from their answers at thresholds. */
 
-import { hits, iou, numReaching, outcome, scoresByCount } from './figures.js';
+import { IOU_THRESHOLDS, hits, iou, numReaching, outcome, scoresByCount } from './figures.js';
 
 const VIEWS = ['AP', 'PA'];
 const SEXES = { F: 'female', M: 'male' };
@@ -49,7 +49,7 @@ export class Films {
   /** Whether each candidate hits a true box at the challenge's lowest IoU. */
   candidateHits(i) {
     const ious = this.boxes[i].map((box) => this.truths[i].map((truth) => iou(box, truth)));
-    return hits(ious, 0.4);
+    return hits(ious, IOU_THRESHOLDS[0]);
   }
 
   viewName(i) {

@@ -56,10 +56,9 @@ class Page {
   /** Everything that follows from the state. */
   refreshNow() {
     const { films, state } = this;
-    const passing = sorted(films, state, state.thresholds);
-    this.order = passing;
+    this.order = sorted(films, state, state.thresholds);
     const counts = { FN: 0, FP: 0, TP: 0, TN: 0 };
-    this.shown = passing.filter((i) => {
+    this.shown = this.order.filter((i) => {
       if (!passes(films, i, state)) return false;
       const outcome = films.outcome(i, state.thresholds.film);
       counts[outcome] += 1;
