@@ -25,10 +25,14 @@ setup(
     description='Pneumonia detection on chest X-rays in JAX, from DICOM to honest figures.',
     long_description=(_ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
-    packages=find_packages(include=['pneumo_jax', 'pneumo_jax.*', 'data_prep', 'configs']),
+    packages=find_packages(
+        include=['pneumo_jax', 'pneumo_jax.*', 'data_prep', 'data_prep.*', 'configs']
+    ),
+    package_data={'pneumo_jax.viewer': ['static/*']},
     python_requires='>=3.11',
     install_requires=[
         'absl-py>=2.1',
+        'flask>=3.1',
         'flax>=0.12.4',
         'google-crc32c>=1.6',
         'h5py>=3.12',
@@ -62,6 +66,7 @@ setup(
             'pytest-xdist>=3.6',
             'ruff>=0.12',
             'scikit-learn>=1.5',
+            'selenium>=4.30',
         ],
     },
 )

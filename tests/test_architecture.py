@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 # From the roof to the cellar; a module may import from its own floor and below.
 FLOORS = [
     ('cross_validate',),
-    ('main', 'evaluate', 'predict', 'report', 'models.__main__', 'data.augment.__main__'),
-    ('train', 'dry_run'),
+    ('main', 'evaluate', 'predict', 'report', 'view', 'models.__main__', 'data.augment.__main__'),
+    ('train', 'dry_run', 'viewer'),
     ('story',),
     ('narration',),
     ('plan',),

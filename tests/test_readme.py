@@ -1,17 +1,25 @@
 """The commands of the README and of docs/, run in order as a reader types them."""
 
+import io
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
+from pneumo_jax.data.shards import load_manifest
+from pneumo_jax.files import write_json
 from tests.conftest import ROOT
+from tests.conversions import read_records
+from tests.made_viewer import films_of, write_shown
 from tests.pretrained_models import as_file, random_arrays
 
 # Run by .ci/run itself, or installing what a machine with that accelerator needs.
@@ -22,6 +30,8 @@ QUICK = {
     'data_prep/convert.py': ['--image_size=64'],
     'pneumo_jax.main': ['--config.num_epochs=1', '--config.batch_size=8'],
     'pneumo_jax.cross_validate': ['--config.num_epochs=1', '--config.batch_size=8'],
+    # Nobody is there to look.
+    'pneumo_jax.view': ['--noopen'],
 }
 QUICK_MODELS = {
     'configs/resnet.py': '--config.model.name=resnet_tiny',
@@ -203,7 +213,45 @@ def test_commands_of_the_converter_s_page_work_on_real_films(shared_data, tmp_pa
         assert 'no person has films in two splits' in found
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures('shards')
+def test_commands_of_the_viewer_page_work(tmp_path):
+    records = read_records(tmp_path / 'shards')['test']
+    run = write_shown(
+        tmp_path / 'runs' / 'resnet',
+        films_of(records),
+        data_fingerprint=load_manifest(tmp_path / 'shards')['fingerprint'],
+    )
+    write_json(run / 'config.json', {'config': {'data': {'dir': 'shards'}}, 'data': {}})
+    commands = commands_of('docs/viewer.md')
+    assert len(commands) == 2
+    shown = [run_in(tmp_path, quickened(command)) for command in commands]
+    assert [Image.open(io.BytesIO(picture)).size for picture in shown] == [(64, 64), (1024, 1024)]
+
+
+def look(folder, command):
+    """Runs a command that serves a page until Ctrl-C, and returns the first film's picture."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        address = process.stdout.readline().split()[0]
+        with urllib.request.urlopen(f'{address}pictures/0.png') as answer:
+            picture = answer.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0, command
+    finally:
+        process.kill()
+    return picture
+
+
 def run_in(folder, command):
+    if 'pneumo_jax.view' in command:
+        return look(folder, command)
     done = subprocess.run(
         command,
         cwd=folder,
@@ -237,6 +285,7 @@ def test_run_sh_knows_what_the_readme_says():
         ['-m', 'pneumo_jax.evaluate'],
         ['-m', 'pneumo_jax.report'],
         ['-m', 'pneumo_jax.predict'],
+        ['-m', 'pneumo_jax.view'],
         ['-m', 'pneumo_jax.models'],
     ],
     ids=lambda command: command[-1],
