@@ -11,7 +11,8 @@ import numpy as np
 from pneumo_jax.data.example import CLASS_NAMES
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.films import ScoredFilms
-from pneumo_jax.evaluation.output import Evaluation, read_evaluation, results_name
+from pneumo_jax.evaluation.names import results_name
+from pneumo_jax.evaluation.output import Evaluation, read_evaluation
 from pneumo_jax.metrics.classification import auroc
 
 __all__ = ['page_data', 'read_shown']

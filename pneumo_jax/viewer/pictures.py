@@ -17,10 +17,10 @@ from pneumo_jax.data.film import FilmError, ReadOptions
 from pneumo_jax.data.isolated import lost_film_error
 from pneumo_jax.data.pipeline import FilmSplit
 from pneumo_jax.data.shards import MANIFEST_NAME, load_manifest
-from pneumo_jax.ensemble import fold_name
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.output import Evaluation
+from pneumo_jax.folds import fold_name
 from pneumo_jax.run_config import load_run
 from pneumo_jax.workers import Lost, WorkerPool, map_isolated
 
