@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from data_prep.labels import FilmLabel
-from pneumo_jax.data.example import CLASS_NAMES, UNKNOWN_AGE, UNKNOWN_CLASS
+from pneumo_jax.data.example import CLASS_NAMES, OLDEST_AGE, UNKNOWN_AGE, UNKNOWN_CLASS
 from pneumo_jax.metrics.classification import auroc
 
 __all__ = ['audit_labels', 'class_name', 'count_values', 'covered_area']
 
-# Ages over 89 can identify a person (45 CFR 164.514(b)(2)(i)(C)): they are told as one.
-_AGE_BINS = (*(f'{start}-{start + 9}' for start in range(0, 90, 10)), '90 and over')
+_AGE_BINS = (
+    *(f'{start}-{start + 9}' for start in range(0, OLDEST_AGE, 10)),
+    f'{OLDEST_AGE} and over',
+)
 _OLDEST = 120
 # From here on a shortcut deserves a warning; by chance a few hundred films stay below.
 _SHORTCUT_AUROC = 0.6

@@ -7,6 +7,7 @@ import collections
 import numpy as np
 
 from data_prep.exploration.films import ExploredFilms, printable
+from pneumo_jax.data.example import OLDEST_AGE
 from pneumo_jax.data.shards import SPLITS
 
 __all__ = ['GROUPINGS', 'UNKNOWN', 'film_groups']
@@ -27,8 +28,6 @@ _OTHERS = 'others'
 _SHOWN_VALUES = 6
 _FEWEST_FILMS = 5
 _AGE_STEP = 10
-# Ages over 89 can identify a person (45 CFR 164.514(b)(2)(i)(C)): they are told as one.
-_OLDEST = 90
 
 
 def film_groups(films: ExploredFilms) -> dict[str, dict[str, np.ndarray]]:
@@ -57,7 +56,7 @@ def _decade(age):
     if age < 0:
         return ''
     start = age // _AGE_STEP * _AGE_STEP
-    return f'{start}-{start + _AGE_STEP - 1}' if age < _OLDEST else f'{_OLDEST} and over'
+    return f'{start}-{start + _AGE_STEP - 1}' if age < OLDEST_AGE else f'{OLDEST_AGE} and over'
 
 
 def _frequent(values):

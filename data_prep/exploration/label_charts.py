@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from data_prep.exploration.balance import LARGE_DIFFERENCE, TRAITS
 from data_prep.exploration.films import CLASS_TITLES, ExploredFilms, printable
 from data_prep.exploration.groups import GROUPINGS
+from pneumo_jax.data.example import OLDEST_AGE
 from pneumo_jax.pages.style import CLASS_COLOURS, COLOURS, legend, new_picture
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
 _ROW = 0.27
 # Five years each, and all from 90 on together.
 _AGE_EDGES = np.arange(0, 100, 5)
-_OLDEST = 90
 _SPACING_BINS = 30
 # Films of a person: (title, fewest, most).
 _PERSON_BINS = (
@@ -121,7 +121,7 @@ def draw_groups(figures: dict) -> Figure | None:
 def draw_ages(films: ExploredFilms) -> Figure | None:
     """The ages of the films of each class."""
     ages = films.column('age')
-    values = np.where(ages < 0, np.nan, ages.clip(max=_OLDEST).astype(float))
+    values = np.where(ages < 0, np.nan, ages.clip(max=OLDEST_AGE).astype(float))
     picture = _shares_of_classes(films, values, _AGE_EDGES, 'age in years (90: 90 and over)')
     if picture:
         picture.set_label(

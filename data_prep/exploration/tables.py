@@ -15,11 +15,10 @@ from data_prep.exploration.figures import covered_shares
 from data_prep.exploration.films import ExploredFilms
 from data_prep.exploration.grey import BIN_WIDTH, mean_greys, unusualness
 from data_prep.exploration.label_charts import person_counts
+from pneumo_jax.data.example import OLDEST_AGE
 from pneumo_jax.files import write_csv
 
 __all__ = ['write_tables']
-
-_OLDEST = 90
 
 
 class _Table(NamedTuple):
@@ -90,7 +89,7 @@ def _films(films):
             label.label if films.labelled[i] else '',
             label.view_position,
             label.sex,
-            '' if label.age < 0 else min(label.age, _OLDEST),
+            '' if label.age < 0 else min(label.age, OLDEST_AGE),
             label.label_domain,
             films.splits[i],
             *(side or '' for side in films.sizes[i].tolist()),

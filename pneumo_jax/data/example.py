@@ -24,6 +24,7 @@ __all__ = [
     'FIELDS',
     'LABEL_NAMES',
     'MAX_BOXES',
+    'OLDEST_AGE',
     'UNKNOWN_AGE',
     'UNKNOWN_CLASS',
     'Field',
@@ -36,6 +37,8 @@ __all__ = [
 ENCODINGS = ('raw', 'png')
 MAX_BOXES = 8
 UNKNOWN_AGE = -1
+# Ages over 89 can identify a person (45 CFR 164.514(b)(2)(i)(C)): readers are told of all as one.
+OLDEST_AGE = 90
 UNKNOWN_CLASS = -1
 LABEL_NAMES = ('no_lung_opacity', 'lung_opacity')
 CLASS_NAMES = ('normal', 'no_lung_opacity_not_normal', 'lung_opacity')

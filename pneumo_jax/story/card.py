@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
+from pneumo_jax.data.example import OLDEST_AGE
 from pneumo_jax.evaluation.pictures.forest import STRATUM_TITLES, difference_title
 from pneumo_jax.evaluation.text import figure_text, figure_title
 from pneumo_jax.pages.markdown import escaped, markdown_table
@@ -169,7 +170,7 @@ def _factors(evaluation) -> Iterator[str]:
     ages = evaluation['ages']
     if ages['known']:
         yield (
-            f'Ages from {ages["youngest"]} to {ages["oldest"]} years, known of '
+            f'Ages from {ages["youngest"]} to {_oldest(ages["oldest"])} years, known of '
             f'{number(ages["known"])} films; {number(ages["children"])} are of persons under 18.'
         )
     else:
@@ -187,6 +188,10 @@ def _factors(evaluation) -> Iterator[str]:
             f'{number(len(evaluation["differences"]))} have an interval that excludes 0; where '
             'there is none, one in twenty does by chance, and with few films a large one may not.'
         )
+
+
+def _oldest(age):
+    return f'{OLDEST_AGE} or more' if age >= OLDEST_AGE else age
 
 
 def _metrics(evaluation) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pneumo_jax.data.example import OLDEST_AGE
 from pneumo_jax.evaluation.names import NOTICE
 from pneumo_jax.evaluation.text import part_of
 from pneumo_jax.story.facts import Story, TrainingRun
@@ -117,7 +118,7 @@ def _evaluation(story) -> dict:
         'ages': {
             'known': len(known),
             'youngest': int(known.min()) if len(known) else None,
-            'oldest': int(known.max()) if len(known) else None,
+            'oldest': min(int(known.max()), OLDEST_AGE) if len(known) else None,
             'children': int(np.sum(known < _ADULT)),
         },
         'thresholds': results['thresholds'],

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from pneumo_jax.data.example import CLASS_NAMES
+from pneumo_jax.data.example import CLASS_NAMES, OLDEST_AGE
 from pneumo_jax.errors import InputError
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.names import results_name
@@ -16,9 +16,6 @@ from pneumo_jax.evaluation.output import Evaluation, read_evaluation
 from pneumo_jax.metrics.classification import auroc
 
 __all__ = ['page_data', 'read_shown']
-
-# Ages above 89 can identify a person, and are told as one: HIPAA, 45 CFR 164.514(b)(2)(i)(C).
-OLDEST_AGE = 90
 
 
 def read_shown(workdir: str | pathlib.Path, split: str) -> tuple[Evaluation, list[str]]:

@@ -11,7 +11,7 @@ from pneumo_jax.data.example import CLASS_NAMES
 from pneumo_jax.evaluation.films import ScoredFilms
 from pneumo_jax.evaluation.pictures.curves import value_of
 from pneumo_jax.evaluation.text import figure_text, part_of, percent_text
-from pneumo_jax.pages.style import COLOURS, legend, new_picture
+from pneumo_jax.pages.style import CLASS_COLOURS, COLOURS, legend, new_picture
 from pneumo_jax.thresholds import Thresholds
 
 __all__ = [
@@ -97,12 +97,11 @@ def draw_scores(results: dict, films: ScoredFilms, thresholds: Thresholds) -> Fi
     groups = _groups_by_class(films)
     figure, axes = new_picture(4.6, 1.0 + 1.05 * len(groups), rows=len(groups), sharex=True)
     edges = np.linspace(0, 1, 41)
-    for number, (ax, (title, chosen)) in enumerate(zip(axes, groups.items(), strict=True)):
-        positive = number == len(groups) - 1
-        colour = COLOURS['part-3' if positive else 'main']
+    for ax, (name, chosen) in zip(axes, groups.items(), strict=True):
+        title = _class_title(name).replace('\n', ' ')
         probs = films.probs[chosen]
         weights = np.full(len(probs), 1 / max(len(probs), 1))
-        ax.hist(probs, edges, weights=weights, color=colour, alpha=0.75)
+        ax.hist(probs, edges, weights=weights, color=COLOURS[CLASS_COLOURS[name]])
         ax.axvline(thresholds.film, color=COLOURS['ink'], linewidth=1, linestyle='--')
         called = np.mean(probs >= thresholds.film) if len(probs) else 0
         ax.set_title(
@@ -112,7 +111,8 @@ def draw_scores(results: dict, films: ScoredFilms, thresholds: Thresholds) -> Fi
         ax.grid(visible=False)
         ax.spines['left'].set_visible(False)
     axes[-1].set_xlabel('predicted probability of an opacity; dashed: the threshold')
-    figure.set_label(f'Histograms of the probability by true class: {", ".join(groups)}.')
+    told = (_class_title(name).replace('\n', ' ') for name in groups)
+    figure.set_label(f'Histograms of the probability by true class: {", ".join(told)}.')
     return figure
 
 
@@ -249,15 +249,15 @@ def _draw_zone(axes, name, column, row, shares):
 
 
 def _groups_by_class(films):
-    """Title -> mask of films, the positive ones last."""
+    """Class -> mask of films, the positive ones last; ``unknown`` is no opacity, normal or not."""
     positive = films.labels == 1
     if not films.class_known.all():
-        return {'no opacity': ~positive, 'lung opacity': positive}
-    return {t.replace('\n', ' '): films.class_id == i for i, t in enumerate(CLASS_TITLES)}
+        return {'unknown': ~positive, 'lung_opacity': positive}
+    return {name: films.class_id == i for i, name in enumerate(CLASS_NAMES)}
 
 
 def _class_title(name):
-    titles = dict(zip(CLASS_NAMES, CLASS_TITLES, strict=True))
+    titles = dict(zip(CLASS_NAMES, CLASS_TITLES, strict=True)) | {'unknown': 'no opacity'}
     return titles.get(name, name.replace('_', ' '))
 
 
