@@ -60,14 +60,20 @@ find_person_csv() {
   esac
 }
 
-# DOWNLOAD PERSON_CSV OUT IMAGE_SIZE CONFIG: from films to figures and pictures.
+# SOURCE DOWNLOAD PERSON_CSV OUT IMAGE_SIZE CONFIG: from films to figures and pictures.
 run_all() {
-  local download=$1 person_csv=$2 out=$3 image_size=$4 config=$5
+  local source=$1 download=$2 person_csv=$3 out=$4 image_size=$5 config=$6
   local workdir
   workdir=$out/$(basename "$config" .py)
+  if [ ! -d "$out/exploration" ]; then
+    say "Looking at $download"
+    # It exits with 1 where a film cannot be used; the conversion says what to do.
+    python data_prep/explore.py --source="$source" --download="$download" \
+      ${person_csv:+--person_csv="$person_csv"} --output_dir="$out/exploration" || [ $? = 1 ]
+  fi
   if [ ! -d "$out/shards" ]; then
     say "Converting $download"
-    python data_prep/convert.py --images_dir="$download/stage_2_train_images" \
+    python data_prep/convert.py --source="$source" --images_dir="$download/stage_2_train_images" \
       --labels_csv="$download/stage_2_train_labels.csv" \
       --class_info_csv="$download/stage_2_detailed_class_info.csv" \
       ${person_csv:+--person_csv="$person_csv"} \
@@ -85,11 +91,15 @@ run_all() {
   python -m pneumo_jax.predict --workdir="$workdir" --output_dir="$workdir/predictions" --overwrite \
     --labels_csv="$download/stage_2_train_labels.csv" \
     "${films[@]}"
+  say "Reporting"
+  python -m pneumo_jax.report "$workdir" > /dev/null
   say "Done. Research software, not a medical device."
-  printf '%s\n' "In $PWD/$workdir:" \
+  printf '%s\n' "The data in pictures: $PWD/$out/exploration/explore.html" "In $PWD/$workdir:" \
+    "  report    report.html: the run on one page, with a model card" \
     "  pictures  predictions/contact_sheet.png and predictions/overlays/ (truth red, prediction blue)" \
     "  figures   evaluation-test.html to read, results.json, per film films-test.csv" \
-    "  curves    metrics.jsonl, or TensorBoard on tensorboard/"
+    "  curves    metrics.jsonl, or TensorBoard on tensorboard/" \
+    "To leaf through the films: .venv/bin/python -m pneumo_jax.view $workdir"
 }
 
 run_demo() {
@@ -99,7 +109,7 @@ run_demo() {
     mkdir -p "$out"
     python data_prep/make_demo.py --output_dir="$out/download" --num_films=600 --seed=0
   fi
-  run_all "$out/download" "$out/download/phantom_person_mapping.csv" "$out" 128 configs/smoke.py
+  run_all phantom "$out/download" "$out/download/phantom_person_mapping.csv" "$out" 128 configs/smoke.py
 }
 
 run_data() {
@@ -123,7 +133,7 @@ run_data() {
   # Another folder of the same name, or other persons, must not find this one's shards.
   out=runs/$(basename "$download")-$(printf '%s' "$download $person_csv" | cksum | cut -d' ' -f1)
   mkdir -p "$out"
-  run_all "$download" "$person_csv" "$out" 256 "$config"
+  run_all rsna "$download" "$person_csv" "$out" 256 "$config"
 }
 
 case ${1:-} in

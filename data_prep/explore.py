@@ -96,7 +96,8 @@ def main(argv: list[str]) -> int:
     if values.shards and (values.download or values.images_dir or values.labels_csv):
         raise InputError('--shards are explored as they are: leave out the flags of a download')
     if values.download:
-        given |= {name: path for name, path in _find(values.download).items() if not given[name]}
+        found = _find(values.download, persons=not given['person_csv'])
+        given |= {name: path for name, path in found.items() if not given[name]}
     options = Options(
         output_dir=values.output_dir,
         read=read_options(),
@@ -105,11 +106,13 @@ def main(argv: list[str]) -> int:
         overwrite=values.overwrite,
         **given,
     )
-    found = explore(options, shards_dir=values.shards, cache_dir=values.cache_dir)
-    for sentence in found.warnings:
+    explored = explore(options, shards_dir=values.shards, cache_dir=values.cache_dir)
+    for sentence in explored.warnings:
         log.warning('%s', sentence)
-    command.say(f'{len(found.films):,} films; all of it to read: {values.output_dir}/{_PAGE_NAME}')
-    return 1 if found.films.rejected else 0
+    command.say(
+        f'{len(explored.films):,} films; all of it to read: {values.output_dir}/{_PAGE_NAME}'
+    )
+    return 1 if explored.films.rejected else 0
 
 
 def _write(folder: pathlib.Path, exploration: Exploration) -> None:
@@ -137,8 +140,12 @@ def _write(folder: pathlib.Path, exploration: Exploration) -> None:
     write_json(folder / _JSON_NAME, content)
 
 
-def _find(download: str) -> dict[str, str]:
+def _find(download: str, *, persons: bool) -> dict[str, str]:
     """The parts of an unpacked Kaggle download that are there; a plain folder of films is one too.
+
+    Args:
+        download: the folder.
+        persons: whether to look for the table that maps persons.
 
     Raises:
         InputError: if there is no such folder, or it is not clear which table maps persons.
@@ -147,7 +154,8 @@ def _find(download: str) -> dict[str, str]:
     if not folder.is_dir():
         raise InputError(f'--download={download} is no folder')
     found = {name: folder / file for name, file in _TABLES.items() if (folder / file).is_file()}
-    mappings = [path for path in folder.glob('*mapping*') if path.suffix in ('.csv', '.json')]
+    tables = folder.glob('*mapping*') if persons else ()
+    mappings = [path for path in tables if path.suffix in ('.csv', '.json')]
     if len(mappings) > 1:
         raise InputError(f'several mapping tables in {download}: name one by --person_csv')
     if mappings:

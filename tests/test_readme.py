@@ -44,8 +44,27 @@ QUICK_MODELS = {
 def commands_of(page):
     text = (ROOT / page).read_text(encoding='utf-8')
     blocks = re.findall(r'```bash\n(.*?)```', text, flags=re.DOTALL)
-    lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
+    return commands_in('\n'.join(blocks))
+
+
+def commands_in(block):
+    lines = block.replace('\\\n', ' ').splitlines()
     return [command for line in lines if line.strip() for command in unrolled(shlex.split(line))]
+
+
+def told_outputs(page):
+    """(commands, lines that the page says they print) of each block with such a text below it."""
+    text = (ROOT / page).read_text(encoding='utf-8')
+    pairs = re.findall(r'```bash\n([^`]*)```\n```text\n([^`]*)```', text)
+    return [(commands_in(block), lines.splitlines()) for block, lines in pairs]
+
+
+def without_numbers(line):
+    """A line of output as it is with other films and other figures."""
+    # The quick run's model stands for the page's.
+    line = line.replace('resnet_tiny', 'resnet_small')
+    line = re.sub(r'\([^()]* to [^()]*\)|\b[0-9a-f]{64}\b|\d[\d.,:]*%?', '#', line)
+    return re.sub(r'(?:[\s-]*#,?)+\s*|\s+', lambda m: '#' if '#' in m[0] else ' ', line).strip()
 
 
 def unrolled(command):
@@ -91,10 +110,18 @@ def shards(checkout):
 def test_commands_work_in_the_order_they_are_read(checkout, tmp_path):
     commands = [c for c in commands_of('README.md') if not ' '.join(c).startswith(NOT_HERE)]
     assert len(commands) >= 7
+    said = {}
     for command in commands:
         assert command[0] == 'python', f'no test runs {command}'
-        run_in(tmp_path, quickened(command))
-    assert (tmp_path / 'runs' / 'resnet' / 'results.json').exists()
+        said[tuple(command)] = run_in(tmp_path, quickened(command))
+    told = told_outputs('README.md')
+    assert len(told) == 8
+    for block, lines in told:
+        printed = [without_numbers(x) for c in block for x in said[tuple(c)].splitlines()]
+        for line in lines:
+            start = without_numbers(line.removesuffix('...'))
+            assert any(found.startswith(start) for found in printed), f'{line}\n{printed}'
+    assert (tmp_path / 'runs' / 'mask' / 'results.json').exists()
     assert (tmp_path / 'comparison' / 'comparison.html').exists()
     assert (tmp_path / 'predictions' / 'contact_sheet.png').exists()
 
@@ -103,7 +130,7 @@ def test_commands_work_in_the_order_they_are_read(checkout, tmp_path):
 @pytest.mark.usefixtures('shards')
 def test_commands_of_the_training_page_work(tmp_path):
     commands = commands_of('docs/training.md')
-    assert len(commands) == 7
+    assert len(commands) == 9
     for command in commands:
         run_in(tmp_path, quickened(command))
     assert (tmp_path / 'sheet.png').stat().st_size > 10_000
@@ -225,12 +252,15 @@ def test_commands_of_the_viewer_page_work(tmp_path):
     write_json(run / 'config.json', {'config': {'data': {'dir': 'shards'}}, 'data': {}})
     commands = commands_of('docs/viewer.md')
     assert len(commands) == 2
-    shown = [run_in(tmp_path, quickened(command)) for command in commands]
-    assert [Image.open(io.BytesIO(picture)).size for picture in shown] == [(64, 64), (1024, 1024)]
+    shown = [look(tmp_path, quickened(command))[1] for command in commands]
+    assert [Image.open(io.BytesIO(picture)).size for picture in shown] == [
+        (64, 64),
+        (1024, 1024),
+    ]
 
 
 def look(folder, command):
-    """Runs a command that serves a page until Ctrl-C, and returns the first film's picture."""
+    """What a command says that serves a page until Ctrl-C, and the first film's picture."""
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -239,19 +269,19 @@ def look(folder, command):
         text=True,
     )
     try:
-        address = process.stdout.readline().split()[0]
-        with urllib.request.urlopen(f'{address}pictures/0.png') as answer:
+        said = process.stdout.readline()
+        with urllib.request.urlopen(f'{said.split()[0]}pictures/0.png') as answer:
             picture = answer.read()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0, command
     finally:
         process.kill()
-    return picture
+    return said, picture
 
 
 def run_in(folder, command):
     if 'pneumo_jax.view' in command:
-        return look(folder, command)
+        return look(folder, command)[0]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -261,7 +291,7 @@ def run_in(folder, command):
         check=False,
     )
     assert done.returncode == 0, f'{command}\n{done.stderr}'
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_run_sh_knows_what_the_readme_says():
