@@ -242,6 +242,19 @@ def test_commands_of_the_converter_s_page_work_on_real_films(shared_data, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures('shards')
+def test_commands_of_the_exploration_page_work(tmp_path):
+    commands = commands_of('docs/explore.md')
+    assert len(commands) == 2
+    for command in commands:
+        assert '40 films' in run_in(tmp_path, quickened(command))
+    pages = [
+        tmp_path / folder / 'explore.html' for folder in ('exploration', 'exploration_of_shards')
+    ]
+    assert all('Classes, and what they mean' in page.read_text() for page in pages)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('shards')
 def test_commands_of_the_viewer_page_work(tmp_path):
     records = read_records(tmp_path / 'shards')['test']
     run = write_shown(
