@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+import json
 import math
 import statistics
 
@@ -15,6 +16,8 @@ from data_prep.exploration.balance import split_balance
 from data_prep.exploration.box_charts import heat_maps
 from data_prep.exploration.duplicates import find_equal_films
 from data_prep.exploration.figures import covered_shares, label_figures
+from data_prep.exploration.film_rows import choose_films, film_rows
+from data_prep.exploration.gathering import draw, gather
 from data_prep.exploration.grey import (
     grey_figures,
     mean_films,
@@ -24,6 +27,8 @@ from data_prep.exploration.grey import (
 from data_prep.exploration.groups import film_groups
 from data_prep.exploration.label_charts import person_counts
 from data_prep.exploration.loading import load_download
+from data_prep.exploration.page import exploration_page
+from data_prep.exploration.tables import write_tables
 from data_prep.options import Options
 from pneumo_jax.workers import WorkerPool
 from tests.made_explorations import SIDE, made_films, relabelled
@@ -285,3 +290,63 @@ def test_the_full_tables_recomputed_from_their_rows(shared_data, tmp_path):
     spacings = sorted(float(row['pixel_spacing']) for row in rows)
     assert sorted(films.spacings.tolist()) == pytest.approx(spacings)
     assert figures['audit']['persons']['persons'] == len({row['nih_patient'] for row in rows})
+
+
+NO_BOXES = np.zeros((0, 4), np.float32)
+NOTHING_KNOWN = {
+    'label': 0,
+    'class_id': -1,
+    'boxes': NO_BOXES,
+    'person_id': '',
+    'view_position': '',
+    'sex': '',
+    'age': -1,
+    'label_domain': 'unknown',
+}
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(
+    'odd',
+    [
+        made_films(1),
+        made_films(30, pixels=False),
+        relabelled(made_films(20), label=0, class_id=0, boxes=NO_BOXES),
+        relabelled(made_films(20), label=1, class_id=2, boxes=np.ones((1, 4), np.float32)),
+        relabelled(made_films(20), **NOTHING_KNOWN),
+        relabelled(made_films(20), person_id='one'),
+        dataclasses.replace(made_films(20), labelled=np.zeros(20, bool)),
+        dataclasses.replace(made_films(20), spacings=np.full(20, 0.14)),
+        dataclasses.replace(made_films(20), picture=lambda rows, side: [None] * len(rows)),
+        made_films(20, splits=('train',)),
+    ],
+    ids=[
+        'one film',
+        'no pixels',
+        'no opacity',
+        'opacities alone',
+        'nothing known',
+        'one person',
+        'no labels',
+        'one spacing',
+        'unreadable by now',
+        'one split',
+    ],
+)
+def test_odd_sets_of_films_are_explored_too(odd, tmp_path):
+    found = gather(odd)
+    json.dumps([found.figures, found.balance], allow_nan=False)
+    draw(found)
+    rows = film_rows(odd, choose_films(odd, found.duplicates))
+    assert 'How it was made' in exploration_page(found, {}, rows)
+    write_tables(
+        tmp_path,
+        odd,
+        found.figures,
+        grey=found.grey,
+        balance=found.balance,
+        duplicates=found.duplicates,
+        maps=found.maps,
+    )
+    with (tmp_path / 'films.csv').open(encoding='utf-8', newline='') as file:
+        assert len(list(csv.DictReader(file))) == len(odd)
