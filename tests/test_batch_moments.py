@@ -81,7 +81,11 @@ def relative_error(got, expected):
     )
 
 
-@pytest.mark.parametrize('name', TINY)
+# The largest takes as long as all others.
+SLOW = {'mobilenet_v3_tiny': pytest.mark.slow}
+
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=SLOW.get(n, ())) for n in TINY])
 def test_answers_stay_and_training_mode_comes_to_give_them_too(name):
     network = Network(name)
     before = network.answers('eval', network.params, network.batch_stats)

@@ -45,6 +45,7 @@ def parent(tiny_config, tmp_path):
     return tmp_path / 'parent'
 
 
+@pytest.mark.slow
 def test_a_run_from_weights_needs_them_once(parent, tiny_config, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     trained = load_trained(parent)

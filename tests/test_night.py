@@ -271,6 +271,7 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_when_there_is_room(
     assert outcome(tmp_path) == straight
 
 
+@pytest.mark.slow
 def test_fault_49_a_state_of_another_shape_is_refused_with_its_leaves(phantom_shards, tmp_path):
     fields = {'num_epochs': 1, 'schedule.warmup_epochs': 0.0}
     train(night_config(phantom_shards, **fields), tmp_path)

@@ -144,7 +144,7 @@ def test_commands_of_the_training_page_work(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures('checkout')
-def test_commands_of_the_evaluation_page_work(tmp_path):
+def test_commands_of_the_pages_on_evaluation_and_report_work(tmp_path):
     # What the README's commands have made before.
     convert = next(c for c in commands_of('README.md') if '--output_dir=shards' in c)
     made = ['data_prep/make_demo.py', '--output_dir=download', '--num_films=60', '--seed=0']
@@ -155,28 +155,19 @@ def test_commands_of_the_evaluation_page_work(tmp_path):
         flags = [f'--workdir=runs/{model}', '--config.data.dir=shards']
         run_in(tmp_path, quickened([*train, *flags]))
     run_in(tmp_path, [sys.executable, '-m', 'pneumo_jax.evaluate', '--workdir=runs/mobilenet'])
-    commands = commands_of('docs/evaluation.md')
-    assert len(commands) == 6
-    for command in commands:
-        run_in(tmp_path, quickened(command))
-    assert (tmp_path / 'comparison' / 'comparison.html').exists()
-    found = json.loads((tmp_path / 'runs' / 'resnet' / 'results.json').read_text())
-    assert found['abstention']['wanted_error'] == 0.1
-    assert found['operating_points']['youden']['projected']['prevalence'] == 0.2
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures('shards')
-def test_commands_of_the_report_page_work(tmp_path):
-    train = ['python', '-m', 'pneumo_jax.main', '--config=configs/resnet.py']
-    run_in(tmp_path, quickened([*train, '--workdir=runs/resnet', '--config.data.dir=shards']))
-    commands = commands_of('docs/report.md')
-    assert len(commands) == 3
+    report = commands_of('docs/report.md')
+    assert len(report) == 3
+    commands = [*report, *commands_of('docs/evaluation.md')]
+    assert len(commands) == 9
     for command in commands:
         run_in(tmp_path, quickened(command))
     for folder in ('runs/resnet', 'for_a_colleague'):
         assert (tmp_path / folder / 'report.html').exists()
         assert (tmp_path / folder / 'model_card.md').exists()
+    assert (tmp_path / 'comparison' / 'comparison.html').exists()
+    found = json.loads((tmp_path / 'runs' / 'resnet' / 'results.json').read_text())
+    assert found['abstention']['wanted_error'] == 0.1
+    assert found['operating_points']['youden']['projected']['prevalence'] == 0.2
 
 
 @pytest.mark.slow
