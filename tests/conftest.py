@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 # worth the costly passes of LLVM.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.pytest_cache' / 'jax'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
-os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=1')
+FAST_COMPILATION = '--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true'
+os.environ.setdefault('XLA_FLAGS', FAST_COMPILATION)
 
 # A shell that puts us in the background has Ctrl-C ignored, and what we start inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -63,19 +63,7 @@ def load_download(options: Options, *, pool: WorkerPool, cache_dir: pathlib.Path
     if found is not None:
         results = survey(list(files.values()), options.read, pool=pool, cache_dir=cache_dir)
         surveyed = dict(zip(files, results, strict=True))
-    kept = []
-    for i, label in enumerate(labels):
-        film = surveyed.get(i)
-        if isinstance(film, FilmError):
-            rejected.append(Rejection(label.patient_id, film.code, str(film), label.path))
-        elif film is not None and _boxes_of(label, film) is None:
-            message = f'{label.patient_id}: a box is not inside the film: correct the table'
-            rejected.append(Rejection(label.patient_id, 'box_outside_film', message, label.path))
-        else:
-            kept.append(i)
-    if not kept:
-        first = f'; the first: {rejected[0].message}' if rejected else ''
-        raise InputError(f'none of {len(labels)} films can be used{first}')
+    kept = _usable(labels, surveyed, rejected)
     read = [i for i in kept if i in surveyed]
     paths = [files[i].path if i in files else None for i in kept]
 
@@ -193,6 +181,24 @@ def _matched(options, found, table):
         labels.append(unlabelled_film(film_id, merged_person(persons.get(film_id, ()))))
     labelled = np.arange(len(labels)) < num_labelled
     return labels, labelled, files, rejected, len(matched.missing) if table else None
+
+
+def _usable(labels, surveyed, rejected):
+    """Indices of the films that can be used; adds the others to ``rejected``, with the reason."""
+    kept = []
+    for i, label in enumerate(labels):
+        film = surveyed.get(i)
+        if isinstance(film, FilmError):
+            rejected.append(Rejection(label.patient_id, film.code, str(film), label.path))
+        elif film is not None and _boxes_of(label, film) is None:
+            message = f'{label.patient_id}: a box is not inside the film: correct the table'
+            rejected.append(Rejection(label.patient_id, 'box_outside_film', message, label.path))
+        else:
+            kept.append(i)
+    if not kept:
+        first = f'; the first: {rejected[0].message}' if rejected else ''
+        raise InputError(f'none of {len(labels)} films can be used{first}')
+    return kept
 
 
 def _persons(options) -> dict[str, list[Person]]:
