@@ -91,6 +91,7 @@ def test_a_weakly_labelled_film_teaches_the_weak_head_alone():
     assert known_films(dataclasses.replace(targets, weak_known=no))['weak_loss'].sum() == 0
 
 
+@pytest.mark.slow
 def test_weak_rows_of_a_batch_are_of_no_other_head():
     """Whatever label, class or boxes such a film has, it counts as weak alone."""
     fields = PLAIN | {'model.localizer': 'detector', 'optimizer.name': 'sgd'}

@@ -179,6 +179,7 @@ def test_weights_that_are_not_there_leave_no_run_behind(tiny_config, tmp_path):
     assert not (tmp_path / 'run' / 'config.json').exists()
 
 
+@pytest.mark.slow
 def test_batch_norms_are_reestimated_once_before_the_first_step(tiny_config, tmp_path):
     tiny_config.transfer.update({'batch_norm': 'reestimate', 'frozen_stages': 5})
     tiny_config.num_epochs = 1

@@ -56,6 +56,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole():
     assert_close(runs[4][0].params, runs[1][0].params, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_those_of_every_part_in_turn():
     batch = make_batch(8)
     _, step, state = make_run(accumulation_steps=2, learning_rate=0.0)

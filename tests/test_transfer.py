@@ -209,6 +209,7 @@ def test_stages_join_in_when_told_and_are_fixed_functions_until_then():
     assert [step._cache_size() for step in run.train_steps.values()] == [1] * 4
 
 
+@pytest.mark.slow
 def test_frozen_batch_norms_keep_the_statistics_and_learn_their_scale():
     run = Run(config_with(**{'transfer.batch_norm': 'frozen'}), 2)
     assert run.moving(1) == {0, 1, 2, 3, 4, 5}
@@ -252,6 +253,7 @@ def test_the_schedule_goes_on_for_a_late_stage():
         assert np.median(sizes) == pytest.approx(0.04, rel=1e-3), stage
 
 
+@pytest.mark.slow
 def test_rates_of_stages_scale_the_update_and_its_decay():
     config = config_with(**{'optimizer.clip_norm': 0.0, 'transfer.stage_decay': 0.5})
     graph = model_graphs(config).train
@@ -270,6 +272,7 @@ def test_rates_of_stages_scale_the_update_and_its_decay():
                 np.testing.assert_array_equal(u, np.float32(expected) * 0.5 ** (5 - stage))
 
 
+@pytest.mark.slow
 def test_clipping_sees_the_learning_stages_alone():
     config = config_with(
         **{
