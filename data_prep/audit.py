@@ -13,7 +13,7 @@ from data_prep.labels import FilmLabel
 from pneumo_jax.data.example import CLASS_NAMES, OLDEST_AGE, UNKNOWN_AGE, UNKNOWN_CLASS
 from pneumo_jax.metrics.classification import auroc
 
-__all__ = ['audit_labels', 'class_name', 'count_values', 'covered_area']
+__all__ = ['age_bin', 'audit_labels', 'class_name', 'count_values', 'covered_area']
 
 _AGE_BINS = (
     *(f'{start}-{start + 9}' for start in range(0, OLDEST_AGE, 10)),
@@ -59,6 +59,11 @@ def audit_labels(
     }
     impossible = sum(film.age > _OLDEST for film in films)
     return {**figures, 'warnings': list(_warnings(figures, impossible))}
+
+
+def age_bin(age: int) -> str:
+    """The decade of an age in years: ``40-49``, ``90 and over``, ``unknown`` for -1."""
+    return 'unknown' if age == UNKNOWN_AGE else _AGE_BINS[min(age // 10, len(_AGE_BINS) - 1)]
 
 
 def class_name(class_id: int) -> str:
@@ -107,13 +112,9 @@ def _by(films, key):
 
 def _ages(films):
     """Films of each decade, empty ones too, so that the bins can be read as an axis."""
-    counts = collections.Counter(_age_bin(film.age) for film in films)
+    counts = collections.Counter(age_bin(film.age) for film in films)
     unknown = {'unknown': counts['unknown']} if counts['unknown'] else {}
     return {name: counts[name] for name in _AGE_BINS} | unknown
-
-
-def _age_bin(age):
-    return 'unknown' if age == UNKNOWN_AGE else _AGE_BINS[min(age // 10, len(_AGE_BINS) - 1)]
 
 
 def _view_alone_auroc(films):

@@ -6,8 +6,8 @@ import collections
 
 import numpy as np
 
+from data_prep.audit import age_bin
 from data_prep.exploration.films import ExploredFilms, printable
-from pneumo_jax.data.example import OLDEST_AGE
 from pneumo_jax.data.shards import SPLITS
 
 __all__ = ['GROUPINGS', 'UNKNOWN', 'film_groups']
@@ -27,7 +27,6 @@ _OTHERS = 'others'
 # Of manufacturers, those of most films; the others are told together.
 _SHOWN_VALUES = 6
 _FEWEST_FILMS = 5
-_AGE_STEP = 10
 
 
 def film_groups(films: ExploredFilms) -> dict[str, dict[str, np.ndarray]]:
@@ -39,7 +38,7 @@ def film_groups(films: ExploredFilms) -> dict[str, dict[str, np.ndarray]]:
     columns = {
         'view': films.column('view_position').tolist(),
         'sex': films.column('sex').tolist(),
-        'age': [_decade(age) for age in films.column('age').tolist()],
+        'age': [age_bin(age).replace(UNKNOWN, '') for age in films.column('age').tolist()],
         'label_domain': [d.replace(UNKNOWN, '') for d in films.column('label_domain').tolist()],
         'manufacturer': _frequent([printable(name) for name in films.manufacturers]),
         'split': films.splits,
@@ -50,13 +49,6 @@ def film_groups(films: ExploredFilms) -> dict[str, dict[str, np.ndarray]]:
             column = np.array([value or UNKNOWN for value in values], str)
             groups[name] = {value: column == value for value in sorted(set(column), key=_order)}
     return groups
-
-
-def _decade(age):
-    if age < 0:
-        return ''
-    start = age // _AGE_STEP * _AGE_STEP
-    return f'{start}-{start + _AGE_STEP - 1}' if age < OLDEST_AGE else f'{OLDEST_AGE} and over'
 
 
 def _frequent(values):
